@@ -1,0 +1,61 @@
+# Every target makes its own virtual environment in .venv; the only things needed beforehand are Python 3.11 or later with
+# its headers and venv module, a C compiler, and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(wildcard setup.py pyproject.toml fastgd/*.py fastgd/_formula/*.py fastgd/_kernels/cython_/*.[chp]* )
+NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
+
+.PHONY: demo test test-full test-sets test-lowered test-sdist lint docs bench-check clean
+
+demo: .venv/ready-demo
+	$(BIN)/python examples/digits.py
+
+test: .venv/ready-test
+	$(BIN)/python -m pytest
+	$(MAKE) test-sets
+
+# The kernels under each instruction set that this machine has; the widest one is the default, tested already.
+test-sets: .venv/ready-test
+	set -e; for set in $$($(BIN)/python -c "import fastgd._kernels.cython_ as c; print(*c.instruction_set_names()[1:])"); do \
+	    echo "== FASTGD_ISA=$$set"; FASTGD_ISA=$$set $(BIN)/python -m pytest -q tests/test_kernels.py tests/test_parity.py; done
+
+test-full: .venv/ready-test
+	$(BIN)/python -m pytest -m ""
+	$(MAKE) test-sets test-lowered test-sdist
+
+# The wide vector code where the compiler has to lower it to the baseline's registers.
+test-lowered: .venv/ready-test
+	tests/builds/lowered.sh $(PYTHON)
+
+# The source distribution builds, and passes the tests, in a folder that has nothing else of this one.
+test-sdist: .venv/ready-test
+	tests/builds/sdist.sh $(PYTHON)
+
+lint: .venv/ready-lint
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint fastgd
+	$(BIN)/mypy
+
+docs: .venv/ready-docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build
+
+bench-check: .venv/ready-bench
+	cd benchmarks && ../$(BIN)/asv check --python=same
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' || (echo "$(NO_VENV)" >&2; exit 1)
+	$(PYTHON) -m venv .venv
+
+# One stamp per set of extras; rebuilt when what is compiled changes.
+.venv/ready-demo: EXTRAS = sklearn,plot
+.venv/ready-test: EXTRAS = test,plot
+.venv/ready-lint: EXTRAS = test,lint
+.venv/ready-docs: EXTRAS = docs
+.venv/ready-bench: EXTRAS = bench
+.venv/ready-%: .venv/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info fastgd/_kernels/cython_/*.so docs/_build

@@ -1,0 +1,1 @@
+"""fastgd's performance suite for airspeed velocity (asv)."""

@@ -1,0 +1,274 @@
+"""fastgd and its peers behind one small interface, each in the best configuration that is known for it.
+
+To add a library: one subclass of :class:`Competitor`, and its line in ``COMPETITORS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import warnings
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from benchmarks.networks import LEARNING_RATE, Problem, build_model
+
+
+class Competitor(ABC):
+    """A library that trains a given network on given data.
+
+    A *form* is a way to train, named after the method that does it: ``form(epochs)`` makes that many passes
+    over the problem's batches, in order, and returns when the last weight is written.
+
+    Attributes
+    ----------
+    name : str
+        How the library is called on the command line and in the tables.
+    distribution : str
+        The installed package that it comes from.
+    modules : tuple of str
+        What has to be importable.
+    forms : tuple of str
+        Names of the methods that train.
+    """
+
+    name: ClassVar[str]
+    distribution: ClassVar[str]
+    modules: ClassVar[tuple[str, ...]]
+    forms: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def version(cls) -> str:
+        """Import the library and return its version; ImportError if it is not installed."""
+        for module in cls.modules:
+            importlib.import_module(module)
+        return importlib.metadata.version(cls.distribution)
+
+    def __init__(self, problem: Problem, n_threads: int):
+        self.problem = problem
+        self.n_threads = n_threads
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Do once, outside all timing, what a user does once: put the data where the library wants them."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Put the initial weights back and forget the optimizer's state."""
+
+    @abstractmethod
+    def weights(self) -> list[np.ndarray]:
+        """Return ``[W1, b1, W2, ...]`` as they are now, W of shape (n_inputs, n_outputs)."""
+
+
+class FastGD(Competitor):
+    """fastgd: a whole ``fit``, or a call per step."""
+
+    name = "fastgd"
+    distribution = "fastgd"
+    modules = ("fastgd",)
+    forms = ("fit", "train_on_batch")
+
+    def prepare(self) -> None:
+        self.batches = self.problem.batches()
+
+    def reset(self) -> None:
+        self.model = build_model(self.problem, n_threads=self.n_threads)
+
+    def fit(self, epochs: int) -> None:
+        # The peers below do not shuffle, so neither does fastgd here.
+        self.model.fit(
+            self.problem.X,
+            self.problem.labels,
+            epochs=epochs,
+            batch_size=self.problem.network.batch_size,
+            shuffle=False,
+        )
+
+    def train_on_batch(self, epochs: int) -> None:
+        for _ in range(epochs):
+            for X, labels in self.batches:
+                self.model.train_on_batch(X, labels)
+
+    def weights(self) -> list[np.ndarray]:
+        return self.model.get_weights()
+
+
+class PyTorch(Competitor):
+    """PyTorch, eager: the fused Adam, tensors loaded beforehand, gradients set to None, no DataLoader."""
+
+    name = "pytorch"
+    distribution = "torch"
+    modules = ("torch",)
+    forms = ("eager",)
+
+    def prepare(self) -> None:
+        import torch
+
+        torch.set_num_threads(self.n_threads)
+        self.torch = torch
+        self.batches = [tuple(map(torch.from_numpy, batch)) for batch in self.problem.batches()]
+
+    def reset(self) -> None:
+        torch = self.torch
+        units = self.problem.network.units
+        layers: list[torch.nn.Module] = []
+        for fan_in, fan_out in zip(units, units[1:], strict=False):
+            layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
+        self.model = torch.nn.Sequential(*layers[:-1])
+        with torch.no_grad():
+            for parameter, array in zip(self.model.parameters(), self.problem.weights, strict=True):
+                parameter.copy_(torch.from_numpy(array.T))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.scores = self.model
+
+    def eager(self, epochs: int) -> None:
+        cross_entropy = self.torch.nn.functional.cross_entropy
+        scores, optimizer = self.scores, self.optimizer
+        for _ in range(epochs):
+            for X, labels in self.batches:
+                optimizer.zero_grad(set_to_none=True)
+                cross_entropy(scores(X), labels).backward()
+                optimizer.step()
+
+    def weights(self) -> list[np.ndarray]:
+        return [parameter.detach().numpy().T for parameter in self.model.parameters()]
+
+
+class PyTorchCompiled(PyTorch):
+    """PyTorch with the network through ``torch.compile``; needs a C++ compiler and time to compile."""
+
+    name = "pytorch-compiled"
+    forms = ("compiled",)
+
+    def reset(self) -> None:
+        super().reset()
+        self.scores = self.torch.compile(self.model)
+
+    def compiled(self, epochs: int) -> None:
+        self.eager(epochs)
+
+
+class JAX(Competitor):
+    """JAX, buffers donated: the whole loop compiled (``lax.scan`` over the batches), or a call per step."""
+
+    name = "jax"
+    distribution = "jax"
+    modules = ("jax",)
+    forms = ("scan", "jitted_step")
+
+    def prepare(self) -> None:
+        import jax
+        from jax import numpy as jnp
+
+        network = self.problem.network
+        # One-hot targets: the gradient of picking a score by its label is a scatter, which is slower on CPUs.
+        one_hot = np.eye(network.units[-1], dtype=np.float32)[self.problem.labels]
+        self.jax, self.jnp = jax, jnp
+        self.X = jnp.asarray(self.problem.X.reshape(network.n_batches, network.batch_size, -1))
+        self.targets = jnp.asarray(one_hot.reshape(network.n_batches, network.batch_size, -1))
+        self.batches = list(zip(self.X, self.targets, strict=True))
+        self.compiled_step = jax.jit(self.step, donate_argnums=0)
+        self.compiled_loop = jax.jit(self.loop, donate_argnums=0)
+
+    def loss(self, weights, X, targets):
+        for W, b in weights[:-1]:
+            X = self.jax.nn.relu(X @ W + b)
+        W, b = weights[-1]
+        return -(self.jax.nn.log_softmax(X @ W + b) * targets).sum(axis=-1).mean()
+
+    def step(self, state, X, targets):
+        weights, first, second, t = state
+        tree_map, sqrt = self.jax.tree.map, self.jnp.sqrt
+        gradients = self.jax.grad(self.loss)(weights, X, targets)
+        t = t + 1
+        first = tree_map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+        second = tree_map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+        size, root = LEARNING_RATE / (1 - 0.9**t), (1 - 0.999**t) ** -0.5
+        weights = tree_map(lambda w, m, v: w - size * m / (sqrt(v) * root + 1e-8), weights, first, second)
+        return weights, first, second, t
+
+    def loop(self, state, X, targets, epochs):
+        # Unrolling makes the smallest network's steps a quarter faster and the largest ones' a third slower.
+        unroll = 4 if sum(array.size for array in self.problem.weights) < 10_000 else 1
+
+        def step(state, batch):
+            return self.step(state, *batch), None
+
+        def epoch(_, state):
+            return self.jax.lax.scan(step, state, (X, targets), unroll=unroll)[0]
+
+        # The number of epochs is an argument of the compiled loop, so that no timing contains a compilation.
+        return self.jax.lax.fori_loop(0, epochs, epoch, state)
+
+    def reset(self) -> None:
+        arrays = [self.jnp.array(array) for array in self.problem.weights]
+        weights = list(zip(arrays[::2], arrays[1::2], strict=True))
+        first, second = (self.jax.tree.map(self.jnp.zeros_like, weights) for _ in range(2))
+        self.state = self.jax.block_until_ready((weights, first, second, self.jnp.float32(0)))
+
+    def scan(self, epochs: int) -> None:
+        self.state = self.jax.block_until_ready(self.compiled_loop(self.state, self.X, self.targets, epochs))
+
+    def jitted_step(self, epochs: int) -> None:
+        for _ in range(epochs):
+            for X, targets in self.batches:
+                self.state = self.compiled_step(self.state, X, targets)
+        self.jax.block_until_ready(self.state)
+
+    def weights(self) -> list[np.ndarray]:
+        return [np.asarray(array) for pair in self.state[0] for array in pair]
+
+
+class ScikitLearn(Competitor):
+    """scikit-learn's MLPClassifier in float32: a whole ``fit``, or ``partial_fit`` with a batch per call."""
+
+    name = "scikit-learn"
+    distribution = "scikit-learn"
+    modules = ("sklearn.neural_network", "threadpoolctl")
+    forms = ("fit", "partial_fit")
+
+    def prepare(self) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+        from threadpoolctl import threadpool_limits
+
+        # fit warns at its last epoch, which here is always the one that was asked for.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        threadpool_limits(self.n_threads, user_api="blas")
+        self.batches = self.problem.batches()
+        self.model = MLPClassifier(
+            hidden_layer_sizes=self.problem.network.units[1:-1],
+            alpha=0.0,
+            batch_size=self.problem.network.batch_size,
+            learning_rate_init=LEARNING_RATE,
+            shuffle=False,
+            tol=0.0,
+            n_iter_no_change=np.inf,
+        )
+        self.model.partial_fit(*self.batches[0], classes=np.arange(self.problem.network.units[-1]))
+
+    def reset(self) -> None:
+        for array, initial in zip(self.weights(), self.problem.weights, strict=True):
+            array[...] = initial
+        # There is no public way to start partial_fit afresh at given weights.
+        vars(self.model).pop("_optimizer", None)
+
+    def fit(self, epochs: int) -> None:
+        self.model.set_params(warm_start=True, max_iter=epochs)
+        self.model.fit(self.problem.X, self.problem.labels)
+
+    def partial_fit(self, epochs: int) -> None:
+        self.model.set_params(warm_start=False)
+        for _ in range(epochs):
+            for X, labels in self.batches:
+                self.model.partial_fit(X, labels)
+
+    def weights(self) -> list[np.ndarray]:
+        pairs = zip(self.model.coefs_, self.model.intercepts_, strict=True)
+        return [array for pair in pairs for array in pair]
+
+
+COMPETITORS = {cls.name: cls for cls in (FastGD, PyTorch, PyTorchCompiled, JAX, ScikitLearn)}

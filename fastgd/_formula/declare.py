@@ -1,0 +1,437 @@
+"""Declaring activations, losses and optimizer rules, and the registries that hold them by name.
+
+Whatever is declared is registered; tests, benchmarks, the documentation and the build iterate the registries.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Self, TypeVar
+
+from .block import Application, Block
+from .interval import check
+from .language import Formula, FormulaError, read
+
+Function = Callable[..., Any]
+Kind = TypeVar("Kind", bound="Declaration")
+
+LINKS = ("linear", "sigmoid", "softmax")
+TARGETS = ("real", "probability", "class", "label")
+DERIVATIVE_OF = ("output", "input")
+
+
+class Declaration:
+    """What all declared things share: a name, the formula, parameters that can be set, documentation."""
+
+    kind = "declaration"
+
+    def __init__(self, name: str, formula: Formula | None, doc: str | None, module: str,
+                 ranges: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.formula = formula
+        self.module = module
+        self.ranges = dict(ranges or {})
+        self.parameters: dict[str, float] = {}
+        self.__doc__ = doc
+
+    def configured(self, **parameters: float) -> Self:
+        """A copy with some parameters set.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that the formula does not have.
+        ValueError
+            For a value that is not finite or outside the declared range.
+        """
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.parameters = {**self.parameters, **{name: self._checked(name, value) for name, value in parameters.items()}}
+        return copy
+
+    def _checked(self, name: str, value: Any) -> float:
+        if name not in self.parameters:
+            expected = ", ".join(self.parameters) or "none"
+            raise TypeError(f"{self.kind} {self.name!r}: got parameter {name!r}, expected one of: {expected}")
+        return check(f"{self.kind} {self.name!r}: {name}", value, self.ranges.get(name, "(-inf, inf)"))
+
+    def _take_parameters(self) -> None:
+        """The formula's scalars, which need defaults, become the parameters."""
+        assert self.formula is not None
+        missing = [name for name in self.formula.scalars if name not in self.formula.defaults]
+        if missing:
+            raise FormulaError(f"{self.formula.where()}: scalar {missing[0]} of {self.name} has no default; "
+                               f"write {missing[0]}=1.0 or whatever suits")
+        self.parameters = {name: self.formula.defaults[name] for name in self.formula.scalars}
+
+    def _check_derivative(self, derivative: Formula) -> None:
+        assert self.formula is not None
+        if derivative.outputs != 1:
+            raise FormulaError(f"{derivative.where()}: the derivative of {self.name} returns {derivative.outputs} "
+                               "values; return one expression")
+        unknown = [name for name in derivative.scalars if name not in self.formula.scalars]
+        if unknown:
+            raise FormulaError(f"{derivative.where()}: scalar {unknown[0]} is not one of {self.name}'s "
+                               f"({', '.join(self.formula.scalars) or 'it has none'}); use the same names")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Declaration):
+            return NotImplemented
+        return (self.kind, self.name, self.parameters) == (other.kind, other.name, other.parameters)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name, tuple(self.parameters.items())))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"<{self.kind} {self.name}({inside})>" if inside else f"<{self.kind} {self.name}>"
+
+
+class Activation(Declaration):
+    """An activation function; see `activation`.
+
+    Attributes
+    ----------
+    name : str
+    formula, derivative_formula : Formula
+    derivative_of : {"output", "input"}
+        What the derivative is a function of, hence what the forward pass keeps.
+    parameters : dict of str to float
+        The formula's scalars in order.
+    """
+
+    kind = "activation"
+
+    def __init__(self, formula: Formula, doc: str | None, module: str, ranges: Mapping[str, str] | None) -> None:
+        super().__init__(formula.name, formula, doc, module, ranges)
+        if len(formula.arrays) != 1 or formula.outputs != 1:
+            raise FormulaError(f"{formula.where()}: activation {formula.name} takes {len(formula.arrays)} arrays and "
+                               f"returns {formula.outputs}; write one array in, one expression out")
+        self._derivative: Formula | None = None
+        self._derivative_of = "output"
+        self._take_parameters()
+
+    def derivative(self, *, of: str) -> Callable[[Function], Function]:
+        """Decorator that declares the derivative as a formula ``of`` the ``"output"`` or of the ``"input"``."""
+        if of not in DERIVATIVE_OF:
+            raise ValueError(f"derivative of {self.name}: of is {of!r}, expected 'output' or 'input'")
+
+        def declare(function: Function) -> Function:
+            formula = read(function, f"{self.name}_derivative")
+            if len(formula.arrays) != 1:
+                raise FormulaError(f"{formula.where()}: the derivative of {self.name} takes {len(formula.arrays)} "
+                                   f"arrays; write one, the {of}")
+            self._check_derivative(formula)
+            self._derivative, self._derivative_of = formula, of
+            return function
+
+        return declare
+
+    @property
+    def derivative_formula(self) -> Formula:
+        if self._derivative is None:
+            raise FormulaError(f"{self.formula.where()}: activation {self.name} has no derivative; declare it with "
+                               f"@{self.name}.derivative(of=\"output\") or (of=\"input\")")
+        return self._derivative
+
+    @property
+    def derivative_of(self) -> str:
+        return self._derivative_of
+
+    @property
+    def forward_block(self) -> Block:
+        """Arrays z, a: a = f(z)."""
+        return Block(self.name, ("z", "a"), self.formula.scalars,
+                     (Application(self.formula, ("z",), ("a",)),), in_place=(("a", "z"),))
+
+    @property
+    def derivative_block(self) -> Block:
+        """Arrays kept, d: d = d * f'(kept)."""
+        derivative = self.derivative_formula
+        return Block(derivative.name, ("kept", "d"), self.formula.scalars,
+                     (Application(derivative, ("kept",), ("d",), multiply=True),))
+
+    def __call__(self, array: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
+        """Evaluate on an array with NumPy, or, without an array, give a copy with other parameters.
+
+        Parameters
+        ----------
+        array : array_like, optional
+            Any shape; float32 stays float32, integers become float64.
+        out : ndarray, optional
+            Where to put the result; same shape and dtype as the result.
+        **parameters : float
+            The formula's scalars, such as ``slope`` of `leaky_relu`.
+        """
+        chosen = self.configured(**parameters) if parameters else self
+        if array is None:
+            return chosen
+        from . import numpy_
+        return numpy_.compile_(self.formula)(array, out=out, **chosen.parameters)
+
+
+class Loss(Declaration):
+    """A loss on raw scores; see `loss` and `rowwise_loss`.
+
+    Attributes
+    ----------
+    name : str
+    formula, derivative_formula : Formula or None
+        Value and derivative by the score, of one element. None for a row-wise loss, which is a kernel.
+    link : {"linear", "sigmoid", "softmax"}
+        What turns scores into predictions.
+    target : {"real", "probability", "class", "label"}
+        What targets it takes: any finite number; a number in [0, 1]; integer labels or rows of probabilities;
+        integer labels or one-hot rows only.
+    rowwise : bool
+        Whether it sees a row of scores at a time.
+    parameters : dict of str to float
+    """
+
+    kind = "loss"
+
+    def __init__(self, name: str, formula: Formula | None, doc: str | None, module: str, *, link: str, target: str,
+                 ranges: Mapping[str, str] | None = None) -> None:
+        super().__init__(name, formula, doc, module, ranges)
+        for what, value, expected in (("link", link, LINKS), ("target", target, TARGETS)):
+            if value not in expected:
+                raise ValueError(f"loss {name!r}: {what} is {value!r}, expected one of {', '.join(expected)}")
+        self.link = link
+        self.target = target
+        self._derivative: Formula | None = None
+        if formula is not None:
+            self._check_arrays(formula)
+            if formula.outputs != 1:
+                raise FormulaError(f"{formula.where()}: loss {name} returns {formula.outputs} values; return one")
+            self._take_parameters()
+
+    def _check_arrays(self, formula: Formula) -> None:
+        if len(formula.arrays) != 2:
+            raise FormulaError(f"{formula.where()}: {formula.name} takes {len(formula.arrays)} arrays; "
+                               "write two: score, target")
+
+    @property
+    def rowwise(self) -> bool:
+        return self.formula is None
+
+    def derivative(self, function: Function) -> Function:
+        """Decorator that declares the derivative of the loss by the score."""
+        formula = read(function, f"{self.name}_derivative")
+        self._check_arrays(formula)
+        self._check_derivative(formula)
+        self._derivative = formula
+        return function
+
+    @property
+    def derivative_formula(self) -> Formula | None:
+        if self._derivative is None and self.formula is not None:
+            raise FormulaError(f"{self.formula.where()}: loss {self.name} has no derivative; declare it with "
+                               f"@{self.name}.derivative")
+        return self._derivative
+
+    @property
+    def block(self) -> Block:
+        """Arrays score, target, value, gradient: both results in one pass."""
+        self._refuse_rowwise("a block function")
+        return Block(self.name, ("score", "target", "value", "gradient"), self.formula.scalars,
+                     (Application(self.formula, ("score", "target"), ("value",)),
+                      Application(self.derivative_formula, ("score", "target"), ("gradient",))),
+                     in_place=(("gradient", "score"),))
+
+    def _refuse_rowwise(self, what: str) -> None:
+        if self.rowwise:
+            raise TypeError(f"loss {self.name!r} is taken over rows and has no {what}; use fastgd.kernels.loss_gradient")
+
+    def __call__(self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
+        """Elementwise values with NumPy, or, without arrays, a copy with other parameters."""
+        chosen = self.configured(**parameters) if parameters else self
+        if scores is None:
+            return chosen
+        self._refuse_rowwise("elementwise values")
+        from . import numpy_
+        return numpy_.compile_(self.formula)(scores, targets, out=out, **chosen.parameters)
+
+
+class OptimizerRule(Declaration):
+    """How one parameter is updated from its gradient and its state; see `optimizer`.
+
+    Attributes
+    ----------
+    name : str
+    formula : Formula
+        Of ``(w, g, *states, *, scalars)``; returns ``(w, *states)``.
+    states : tuple of str
+        Names of the state buffers, each as large as the parameters and zero at the start.
+    scalars : tuple of str
+        What is computed once per step, in order.
+    source : str
+        Where the rule was published.
+    """
+
+    kind = "optimizer rule"
+
+    def __init__(self, formula: Formula, doc: str | None, module: str, source: str) -> None:
+        super().__init__(formula.name, formula, doc, module)
+        self.states = formula.arrays[2:]
+        self.scalars = formula.scalars
+        self.source = source
+        if len(formula.arrays) < 2 or formula.outputs != 1 + len(self.states):
+            raise FormulaError(f"{formula.where()}: optimizer {formula.name} takes {len(formula.arrays)} arrays and "
+                               f"returns {formula.outputs}; write (w, g, *states) in and w, *states out")
+
+    @property
+    def block(self) -> Block:
+        """Arrays w, g and the states; all but g are updated in place."""
+        arrays = self.formula.arrays
+        return Block(self.name, arrays, self.scalars,
+                     (Application(self.formula, arrays, (arrays[0], *self.states)),))
+
+    def __call__(self, w: Any, g: Any, *states: Any, **scalars: float) -> Any:
+        """The rule evaluated with NumPy: returns ``(w, *states)``, leaving its arguments as they are."""
+        from . import numpy_
+        return numpy_.compile_(self.formula)(w, g, *states, **scalars)
+
+
+class Registry(dict[str, Kind], Generic[Kind]):
+    """Declared things by name, in the order of their declaration."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def add(self, declared: Kind) -> Kind:
+        """Register under its name. A name of fastgd's own is not given to another formula.
+
+        Raises
+        ------
+        ValueError
+            If fastgd itself declares that name.
+        """
+        present = self.get(declared.name)
+        # A notebook cell may be run twice; but a backend finds a built-in kernel by name, so these stay what they are.
+        if present is not None and present.module.startswith("fastgd.") and present.module != declared.module:
+            raise ValueError(f"{self.kind} {declared.name!r} is fastgd's own; give yours another name")
+        self[declared.name] = declared
+        return declared
+
+
+ACTIVATIONS: Registry[Activation] = Registry("activation")
+LOSSES: Registry[Loss] = Registry("loss")
+OPTIMIZERS: Registry[OptimizerRule] = Registry("optimizer")
+
+
+def get(registry: Mapping[str, Any], given: Any, kind: str | None = None) -> Any:
+    """Resolve a name; anything that is no string is returned as it is.
+
+    Parameters
+    ----------
+    registry : mapping
+        `ACTIVATIONS`, `LOSSES`, `OPTIMIZERS` or any mapping of names.
+    given : str or object
+    kind : str, optional
+        How the error calls what is looked for; a registry knows.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; lists the nearest and all names.
+    """
+    if not isinstance(given, str):
+        return given
+    if given in registry:
+        return registry[given]
+    kind = kind or getattr(registry, "kind", "name")
+    near = difflib.get_close_matches(given, registry, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
+    raise ValueError(f"unknown {kind} {given!r}; {hint}known: {', '.join(registry)}")
+
+
+def activation(function: Function | None = None, *, ranges: Mapping[str, str] | None = None) -> Any:
+    """Declare an activation: a formula of one array, with scalars that have defaults.
+
+    Parameters
+    ----------
+    function : callable
+        The formula, ``f(z)`` or ``f(z, *, parameter=default)``.
+    ranges : dict of str to str, optional
+        Admitted values of the scalars, such as ``{"slope": "[0, inf)"}``.
+
+    Returns
+    -------
+    Activation
+        Declare its derivative with ``@name.derivative(of="output")`` or ``of="input"``.
+
+    Raises
+    ------
+    FormulaError
+        If the function is outside the formula language.
+
+    Notes
+    -----
+    Functions of the language may be imported from `math` or from NumPy; only their names count.
+    """
+    def declare(function: Function) -> Activation:
+        return ACTIVATIONS.add(Activation(read(function), function.__doc__, function.__module__, ranges))
+
+    return declare if function is None else declare(function)
+
+
+def loss(*, link: str = "linear", target: str = "real",
+         ranges: Mapping[str, str] | None = None) -> Callable[[Function], Loss]:
+    """Declare a loss of one score and one target.
+
+    Parameters
+    ----------
+    link : {"linear", "sigmoid"}
+        What `predict` applies to the scores.
+    target : {"real", "probability"}
+        What targets are admitted.
+    ranges : dict of str to str, optional
+        Admitted values of the scalars, such as ``{"slope": "[0, inf)"}``.
+
+    Returns
+    -------
+    callable
+        Decorator of ``f(score, target)`` that gives a `Loss`; declare its derivative with ``@name.derivative``.
+
+    Raises
+    ------
+    FormulaError
+        If the function is outside the formula language.
+    """
+    def declare(function: Function) -> Loss:
+        formula = read(function)
+        return LOSSES.add(Loss(formula.name, formula, function.__doc__, function.__module__, link=link,
+                               target=target, ranges=ranges))
+
+    return declare
+
+
+def rowwise_loss(name: str, *, link: str, target: str, doc: str, module: str) -> Loss:
+    """Declare a loss that needs a whole row of scores; each backend has its kernel, written by hand."""
+    return LOSSES.add(Loss(name, None, doc, module, link=link, target=target))
+
+
+def optimizer(*, source: str = "") -> Callable[[Function], OptimizerRule]:
+    """Declare an optimizer's rule for one parameter.
+
+    Parameters
+    ----------
+    source : str
+        Where the rule was published.
+
+    Returns
+    -------
+    callable
+        Decorator of ``f(w, g, *states, *, scalars)``, which returns ``w, *states``, that gives an `OptimizerRule`.
+
+    Raises
+    ------
+    FormulaError
+        If the function is outside the formula language.
+    """
+    def declare(function: Function) -> OptimizerRule:
+        return OPTIMIZERS.add(OptimizerRule(read(function), function.__doc__, function.__module__, source))
+
+    return declare

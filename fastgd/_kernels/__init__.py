@@ -1,0 +1,52 @@
+"""The backends by name. This module alone knows that there are several."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import cast
+
+from .._formula import get
+from .backend import Backend, DenseSpec, Network
+
+__all__ = ["BACKENDS", "Backend", "DenseSpec", "Network", "available_backends", "get_backend"]
+
+BACKENDS = {"cython": f"{__name__}.cython_", "numpy": f"{__name__}.numpy_"}
+
+
+def get_backend(name: str) -> Backend:
+    """Import a backend.
+
+    Parameters
+    ----------
+    name : {"cython", "numpy"}
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; lists the nearest and all names.
+    ImportError
+        If the backend is not part of this installation.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"backend: got {name!r}, expected a name; known: {', '.join(BACKENDS)}")
+    module = get(BACKENDS, name, kind="backend")
+    try:
+        return cast(Backend, importlib.import_module(module))
+    except ImportError as error:
+        raise ImportError(
+            f"backend {name!r} cannot be imported ({error}); install fastgd with its compiled part "
+            "(pip install .), or pass backend='numpy'"
+        ) from error
+
+
+def available_backends() -> list[str]:
+    """Names of the backends that can be imported here."""
+    available = []
+    for name in BACKENDS:
+        try:
+            get_backend(name)
+        except ImportError:
+            continue
+        available.append(name)
+    return available

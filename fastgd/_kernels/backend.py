@@ -1,0 +1,138 @@
+"""What every backend offers: functions on plain arrays, and a network that is trained in one call.
+
+Whoever calls a backend has checked everything; a backend checks nothing and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .._formula import Activation, Loss, OptimizerRule
+
+    Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DenseSpec:
+    """One dense layer as a backend sees it: a = f(x W + b), with the penalty l2/2 ||W||^2 + l1 ||W||_1."""
+
+    n_outputs: int
+    activation: Activation
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+class Network(Protocol):
+    """Weights, optimizer state and the loops over them. W is (n_inputs, n_outputs), b is (n_outputs,).
+
+    X is any real 2-D array, whatever its strides. Targets are intp labels (n,) or floating rows (n, n_outputs);
+    weights are float64 (n,) or None.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        layers: Sequence[DenseSpec],
+        loss: Loss | None,
+        rule: OptimizerRule | None,
+        dtype: Any,
+    ) -> None: ...
+
+    def get_weights(self) -> list[Array]:
+        """Fresh copies: [W1, b1, W2, ...]."""
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Replace all of them."""
+
+    def get_slots(self) -> list[list[Array]]:
+        """For each state of the optimizer's rule a list like that of `get_weights`."""
+
+    def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
+        """Replace all of them."""
+
+    def train(
+        self,
+        X: Array,
+        targets: Array,
+        weights: Array | None,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        epoch: int,
+        step: int,
+        n_steps: int,
+        scalars: Array,
+        losses: Array,
+        n_threads: int,
+    ) -> tuple[int, int]:
+        """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
+
+        Adds to ``losses[k]``, for the k-th epoch touched, sum(w_i l_i) with the penalty times sum(w_i), and
+        sum(w_i). Returns a status and the number of steps done: 0 all of them; 1 the next step's loss is not
+        finite; 2 the next step's weights would not have been. In both cases the weights are finite ones.
+        """
+
+    def evaluate(
+        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+    ) -> tuple[float, float, float]:
+        """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
+
+    def loss_and_gradients(
+        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+    ) -> tuple[float, list[Array]]:
+        """The weighted mean with penalties, and its gradients in the order of `get_weights`."""
+
+    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
+        """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
+
+
+class Backend(Protocol):
+    """A module with these names is a backend."""
+
+    Network: type[Network]
+
+    def dense_forward(
+        self, x: Array, w: Array, b: Array, activation: Activation, out: Array, kept: Array | None
+    ) -> None:
+        """out = f(x w + b); kept, if given, receives what the derivative reads."""
+
+    def dense_backward(
+        self,
+        x: Array,
+        w: Array,
+        kept: Array,
+        d_out: Array,
+        activation: Activation,
+        dx: Array,
+        dw: Array,
+        db: Array,
+    ) -> None:
+        """dz = d_out f'(kept); dx = dz w^T, dw = x^T dz, db = the sum of dz over rows."""
+
+    def loss_gradient(
+        self, scores: Array, targets: Array, loss: Loss, weights: Array | None, d_scores: Array
+    ) -> float:
+        """The weighted mean loss; d_scores is its gradient."""
+
+    def parameter_update(
+        self, w: Array, g: Array, states: Sequence[Array], rule: OptimizerRule, scalars: Array
+    ) -> None:
+        """One step in place, with the rule's scalars in its order."""
+
+    def permutation(self, seed: int, epoch: int, n: int) -> Array:
+        """The order of n rows in an epoch, intp."""
+
+    def uniform(self, seed: int, stream: int, substream: int, count: int) -> Array:
+        """The first `count` draws of a stream: float64 in [0, 1)."""
+
+    def first_nonfinite(self, array: Array) -> tuple[int, int] | None:
+        """Row and column of the first NaN or infinity of a floating 2-D array."""
+
+    def instruction_set(self) -> str:
+        """What the kernels were compiled for, of those that this processor has."""

@@ -1,0 +1,27 @@
+from cpython.buffer cimport Py_buffer
+
+from .engine cimport block_function, kernel_table, matrix, source_array
+
+
+cdef const kernel_table *table_for(dtype) except NULL
+cdef block_function activation_block(const kernel_table *table, str name) except? NULL
+cdef block_function derivative_block(const kernel_table *table, str name) except? NULL
+cdef block_function loss_block(const kernel_table *table, str name) except NULL
+cdef block_function update_block(const kernel_table *table, str name) except NULL
+
+
+cdef class Source:
+    """A user's array, held while the engine reads it."""
+    cdef Py_buffer buffer
+    cdef source_array at
+    cdef Py_ssize_t rows, columns
+
+
+cdef class Panels:
+    """A matrix of the engine and its memory."""
+    cdef const kernel_table *table
+    cdef object memory
+    cdef matrix at
+
+    cdef object write(self, array)
+    cdef object read(self, Py_ssize_t first, Py_ssize_t last, out)

@@ -1,0 +1,198 @@
+/* What the schedules (Cython) and the kernels (C, one object per instruction set and dtype) share.
+ *
+ * Every matrix of the engine lies in PANELS: groups of panel_width columns, each group stored as rows x width,
+ * one after the other.  Only the last panel may be narrower; its width is rounded up to a power-of-two number of lanes
+ * and the padding is zero.  A tile of any product is then one contiguous run of memory, which is what lets a formula's
+ * block function, built in or a user's own, be applied to it through one plain pointer while it is in L1.
+ */
+#ifndef FASTGD_ENGINE_H
+#define FASTGD_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FASTGD_MAX_STATES 4
+#define FASTGD_MAX_SCALARS 16
+#define FASTGD_ALIGNMENT 64
+
+/* Applies a formula to a run of elements: arrays (inputs, then outputs), their common length, the scalars. */
+typedef void (*block_function)(void *const *arrays, ptrdiff_t count, const void *scalars);
+
+typedef struct {
+    const char *name;
+    block_function block, derivative;   /* derivative: of an activation, else NULL */
+} named_blocks;
+
+typedef struct {
+    char *data;                     /* NULL where the plan does not need the matrix */
+    ptrdiff_t rows, columns;        /* rows: the capacity, which fixes where panels begin */
+} matrix;
+
+/* A user's array, read where it lies: any strides, any of the element types of kernels.c. */
+typedef struct {
+    const char *data;
+    ptrdiff_t row_stride, column_stride;   /* bytes */
+    int element_type;
+} source_array;
+
+typedef struct {
+    ptrdiff_t n_inputs, n_outputs;
+    matrix weight;                          /* (n_inputs + 1) x n_outputs; the last row is the bias */
+    matrix transposed;                      /* n_outputs x n_inputs, made anew each step; none in the first layer */
+    matrix gradient;                        /* like weight; only while gradients are kept */
+    matrix state[FASTGD_MAX_STATES];        /* like weight */
+    matrix kept;                            /* what the derivative reads: the output or the pre-activation */
+    matrix output;
+    block_function activate, differentiate; /* NULL: linear */
+    const void *activation_scalars;
+    int keeps_output;
+    double l1, l2;
+} dense_layer;
+
+typedef struct {
+    block_function update;
+    ptrdiff_t n_states;
+    const void *scalars;                    /* REAL, this step's */
+} update_rule;
+
+enum weight_gradient_use { UPDATE_WEIGHTS, STORE_GRADIENT, ADD_TO_GRADIENT };
+
+/* The targets of one batch: class labels, or values in panels. */
+typedef struct {
+    const ptrdiff_t *labels;
+    matrix values;
+} target_rows;
+
+typedef struct {
+    const char *instruction_set;
+    ptrdiff_t real_size, panel_width;
+
+    /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
+    void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);
+    void (*scatter)(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,
+                    ptrdiff_t column_stride);
+
+    ptrdiff_t (*first_nonfinite_row)(const source_array *source, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t last);
+
+    /* Work is counted in units, so that a team can share it; a unit's result does not depend on who computes it. */
+    ptrdiff_t (*product_units)(ptrdiff_t rows, ptrdiff_t columns);
+    ptrdiff_t (*weight_units)(const dense_layer *layer);
+    void (*dense_forward)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
+    void (*transpose_weight)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
+    void (*backward_input)(const dense_layer *layer, const matrix *delta, const dense_layer *below, const matrix *delta_below,
+                           ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
+    /* false: an update would have made a weight non-finite; that tile keeps its old weights. */
+    int (*backward_weight)(const dense_layer *layer, const matrix *input, const matrix *delta, ptrdiff_t rows,
+                           int use, const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
+    int (*update_from_gradient)(const dense_layer *layer, const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
+    /* l2/2 |W|^2 + l1 |W|, without the biases. */
+    double (*penalty)(const dense_layer *layer);
+
+    /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
+    void (*elementwise_loss)(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
+                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale,
+                                  double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
+                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*softmax)(matrix *score, ptrdiff_t first, ptrdiff_t last);
+    void (*apply)(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last);
+    void (*differentiate)(const dense_layer *layer, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    /* 1, 0 or the share in between: by the largest score; by the side of zero of every score. */
+    double (*count_correct)(const matrix *score, const target_rows *target, ptrdiff_t row);
+    double (*count_correct_sides)(const matrix *score, const target_rows *target, ptrdiff_t row);
+
+    const named_blocks *activations, *losses, *optimizers;
+    ptrdiff_t n_activations, n_losses, n_optimizers;
+} kernel_table;
+
+/* Columns including the padding of the last panel, whose width is a power of two times 16 bytes. */
+static inline ptrdiff_t panel_columns(ptrdiff_t columns, ptrdiff_t panel_width, ptrdiff_t real_size)
+{
+    ptrdiff_t rest = columns % panel_width, width = 16 / real_size;
+    if (rest == 0)
+        return columns;
+    while (width < rest)
+        width *= 2;
+    return columns - rest + width;
+}
+
+/* Flush-to-zero for the calling thread while it is inside the engine.  Moments of a batch that is learnt decay into
+ * the subnormal range, where an update is many times slower. */
+#if defined(__SSE2__)
+#include <immintrin.h>
+static inline uint64_t engine_enter(void)
+{
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    return before;
+}
+static inline void engine_leave(uint64_t before) { _mm_setcsr((unsigned)before); }
+#elif defined(__aarch64__)
+static inline uint64_t engine_enter(void)
+{
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | ((uint64_t)1 << 24)));
+    return before;
+}
+static inline void engine_leave(uint64_t before) { __asm__ volatile("msr fpcr, %0" : : "r"(before)); }
+#else
+static inline uint64_t engine_enter(void) { return 0; }
+static inline void engine_leave(uint64_t before) { (void)before; }
+#endif
+
+/* A barrier that spins, because a phase lasts microseconds, and yields the core once it has waited long: on a machine
+ * that is oversubscribed the partner may not be running at all. */
+typedef struct {
+    int size;
+    char apart[FASTGD_ALIGNMENT];
+    int arrived;
+    char apart_too[FASTGD_ALIGNMENT];
+    int round;
+} team_barrier;
+
+#if defined(_WIN32)
+__declspec(dllimport) int __stdcall SwitchToThread(void);
+#define YIELD_CORE() SwitchToThread()
+#else
+#include <sched.h>
+#define YIELD_CORE() sched_yield()
+#endif
+
+#if defined(__SSE2__)
+#define SPIN_PAUSE() _mm_pause()
+#elif defined(__aarch64__)
+#define SPIN_PAUSE() __asm__ volatile("yield")
+#else
+#define SPIN_PAUSE() ((void)0)
+#endif
+
+static inline void team_wait(team_barrier *barrier)
+{
+    if (barrier->size == 1)
+        return;
+    int round = __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == barrier->size) {
+        __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&barrier->round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int spins = 0; __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round; spins++) {
+        if (spins < 4096)
+            SPIN_PAUSE();
+        else
+            YIELD_CORE();
+    }
+}
+
+/* An instruction set compiled into this build: usable says whether this processor has it; tables for 4 and 8 byte reals. */
+typedef struct {
+    const char *name;
+    int (*usable)(void);
+    const kernel_table *float32, *float64;
+} instruction_set;
+
+extern const instruction_set fastgd_instruction_sets[];   /* widest first; ends with a NULL name */
+
+#endif

@@ -1,0 +1,109 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "engine.h" nogil:
+    enum:
+        FASTGD_MAX_STATES
+        FASTGD_MAX_SCALARS
+        FASTGD_ALIGNMENT
+        UPDATE_WEIGHTS
+        STORE_GRADIENT
+        ADD_TO_GRADIENT
+
+    ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
+
+    ctypedef struct named_blocks:
+        const char *name
+        block_function block
+        block_function derivative
+
+    ctypedef struct matrix:
+        char *data
+        Py_ssize_t rows
+        Py_ssize_t columns
+
+    ctypedef struct source_array:
+        const char *data
+        Py_ssize_t row_stride
+        Py_ssize_t column_stride
+        int element_type
+
+    ctypedef struct dense_layer:
+        Py_ssize_t n_inputs
+        Py_ssize_t n_outputs
+        matrix weight
+        matrix transposed
+        matrix gradient
+        matrix *state
+        matrix kept
+        matrix output
+        block_function activate
+        block_function differentiate
+        const void *activation_scalars
+        int keeps_output
+        double l1
+        double l2
+
+    ctypedef struct update_rule:
+        block_function update
+        Py_ssize_t n_states
+        const void *scalars
+
+    ctypedef struct target_rows:
+        const Py_ssize_t *labels
+        matrix values
+
+    ctypedef struct kernel_table:
+        const char *instruction_set
+        Py_ssize_t real_size
+        Py_ssize_t panel_width
+        void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
+        void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        Py_ssize_t product_units(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil
+        Py_ssize_t weight_units(const dense_layer *) noexcept nogil
+        void dense_forward(const dense_layer *, const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void transpose_weight(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void backward_input(const dense_layer *, const matrix *, const dense_layer *, const matrix *, Py_ssize_t,
+                            Py_ssize_t, Py_ssize_t) noexcept nogil
+        int backward_weight(const dense_layer *, const matrix *, const matrix *, Py_ssize_t, int, const update_rule *,
+                            Py_ssize_t, Py_ssize_t) noexcept nogil
+        int update_from_gradient(const dense_layer *, const update_rule *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        double penalty(const dense_layer *) noexcept nogil
+        void elementwise_loss(block_function, const matrix *, const target_rows *, const void *, double *, matrix *,
+                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, double *, matrix *,
+                                   Py_ssize_t, Py_ssize_t) noexcept nogil
+        void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,
+                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void softmax(matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void apply(block_function, const void *, matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void differentiate(const dense_layer *, matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        double count_correct(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
+        double count_correct_sides(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
+        const named_blocks *activations
+        const named_blocks *losses
+        const named_blocks *optimizers
+        Py_ssize_t n_activations
+        Py_ssize_t n_losses
+        Py_ssize_t n_optimizers
+
+    ctypedef struct instruction_set:
+        const char *name
+        int usable() noexcept nogil
+        const kernel_table *float32
+        const kernel_table *float64
+
+    ctypedef struct team_barrier:
+        int size
+
+    const instruction_set fastgd_instruction_sets[]
+    Py_ssize_t panel_columns(Py_ssize_t columns, Py_ssize_t panel_width, Py_ssize_t real_size)
+    uint64_t engine_enter()
+    void engine_leave(uint64_t)
+    void team_wait(team_barrier *)
+
+
+cdef extern from "philox.h" nogil:
+    double philox_uniform(uint64_t seed, uint64_t i, uint32_t stream, uint32_t substream)
+    void philox_permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n, Py_ssize_t *order)

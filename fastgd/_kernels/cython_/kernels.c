@@ -1,0 +1,119 @@
+/* One instruction set's kernels for one dtype: this file is compiled once per pair.
+ *
+ * The build defines VECTOR_BYTES, REAL_BITS, INSTRUCTION_SET (a string) and KERNEL_TABLE (the symbol of the table, the
+ * only one that leaves this object), and puts the rendered formulas.h on the include path.
+ */
+#include "dense.h"
+#include "elementary.h"
+#include "engine.h"
+#include "panels.h"
+#include "rowwise.h"
+
+#include "formulas.h"
+
+/* Element types of a user's array, in the order of ELEMENT_TYPES in arrays.pyx. */
+#define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) \
+    CASE(5, uint16_t) CASE(6, int32_t) CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
+
+#define CASE(code, type) \
+    static void gather_row_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
+    { \
+        if (stride == sizeof(type)) \
+            for (ptrdiff_t i = 0; i < count; i++) \
+                to[i] = (REAL)((const type *)from)[i]; \
+        else \
+            for (ptrdiff_t i = 0; i < count; i++) \
+                to[i] = (REAL)*(const type *)(from + i * stride); \
+    }
+EACH_ELEMENT_TYPE(CASE)
+#undef CASE
+
+typedef void (*gather_function)(const char *, ptrdiff_t, ptrdiff_t, REAL *);
+#define CASE(code, type) [code] = gather_row_##type,
+static const gather_function gather_functions[] = {EACH_ELEMENT_TYPE(CASE)};
+#undef CASE
+
+static void gather(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to)
+{
+    gather_function gather_row = gather_functions[source->element_type];
+    for (ptrdiff_t row = first; row < last; row++) {
+        const char *from = source->data + (order ? order[row] : row) * source->row_stride;
+        for (ptrdiff_t panel = 0; panel < panel_count(to->columns); panel++) {
+            ptrdiff_t column = panel * PANEL_WIDTH;
+            gather_row(from + column * source->column_stride, source->column_stride,
+                       smaller(PANEL_WIDTH, to->columns - column), panel_row(to, panel, row));
+        }
+    }
+}
+
+static void scatter(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,
+                    ptrdiff_t column_stride)
+{
+    for (ptrdiff_t row = first; row < last; row++, to += row_stride)
+        for (ptrdiff_t panel = 0; panel < panel_count(from->columns); panel++) {
+            const REAL *at = panel_row(from, panel, row);
+            ptrdiff_t column = panel * PANEL_WIDTH, count = smaller(PANEL_WIDTH, from->columns - column);
+            for (ptrdiff_t c = 0; c < count; c++)
+                *(REAL *)(to + (column + c) * column_stride) = at[c];
+        }
+}
+
+/* Non-finite numbers have all exponent bits set; the largest magnitude as an integer tells, and integer maxima vectorise. */
+#define FINITE_ROW(name, type, integer, infinity) \
+    static int name(const char *from, ptrdiff_t stride, ptrdiff_t count) \
+    { \
+        integer largest = 0; \
+        for (ptrdiff_t i = 0; i < count; i++) { \
+            integer bits; \
+            memcpy(&bits, stride == sizeof(type) ? from + i * (ptrdiff_t)sizeof(type) : from + i * stride, sizeof bits); \
+            bits &= ~((integer)1 << (8 * sizeof(type) - 1)); \
+            largest = bits > largest ? bits : largest; \
+        } \
+        return largest < infinity; \
+    }
+FINITE_ROW(finite_floats, float, uint32_t, 0x7f800000u)
+FINITE_ROW(finite_doubles, double, uint64_t, 0x7ff0000000000000u)
+
+/* The first row from `first` on that holds a NaN or an infinity; last if none does. */
+static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t last)
+{
+    for (; first < last && source->element_type < 2; first++) {
+        const char *from = source->data + first * source->row_stride;
+        if (!(source->element_type == 0 ? finite_floats : finite_doubles)(from, source->column_stride, columns))
+            return first;
+    }
+    return last;
+}
+
+#define LENGTH(array) ((ptrdiff_t)(sizeof(array) / sizeof(array[0])))
+
+const kernel_table KERNEL_TABLE = {
+    .instruction_set = INSTRUCTION_SET,
+    .real_size = sizeof(REAL),
+    .panel_width = PANEL_WIDTH,
+    .gather = gather,
+    .scatter = scatter,
+    .first_nonfinite_row = first_nonfinite_row,
+    .product_units = product_units,
+    .weight_units = weight_units,
+    .dense_forward = dense_forward,
+    .transpose_weight = transpose_weight,
+    .backward_input = backward_input,
+    .backward_weight = backward_weight,
+    .update_from_gradient = update_from_gradient,
+    .penalty = penalty,
+    .elementwise_loss = elementwise_loss,
+    .softmax_cross_entropy = softmax_cross_entropy,
+    .multiclass_hinge = multiclass_hinge,
+    .softmax = softmax,
+    .apply = apply,
+    .differentiate = differentiate,
+    .count_correct = count_correct,
+    .count_correct_sides = count_correct_sides,
+    .activations = activation_blocks,
+    .losses = loss_blocks,
+    .optimizers = optimizer_blocks,
+    .n_activations = LENGTH(activation_blocks),
+    .n_losses = LENGTH(loss_blocks),
+    .n_optimizers = LENGTH(optimizer_blocks),
+};

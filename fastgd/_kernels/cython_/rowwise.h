@@ -1,0 +1,234 @@
+/* Losses over the rows of the scores, and their links. */
+#ifndef FASTGD_ROWWISE_H
+#define FASTGD_ROWWISE_H
+
+#include "elementary.h"
+#include "panels.h"
+
+/* Rows treated at a time, so that scratch stays in L1 and one vector logarithm serves many rows. */
+#define ROW_BLOCK 16
+
+/* One vector of a row: n lanes of it belong to the panel, used of these are real columns. */
+typedef struct {
+    REAL *at;
+    ptrdiff_t lanes, used;
+} row_piece;
+
+INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
+{
+    ptrdiff_t panel = column / PANEL_WIDTH, left = width_of_panel(m->columns, panel) - column % PANEL_WIDTH;
+    return (row_piece){element(m, row, column), smaller(LANES, left), smaller(LANES, m->columns - column)};
+}
+
+INLINE VEC load_piece(row_piece piece, VEC elsewhere)
+{
+    VEC v = piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes);
+    return piece.used == LANES ? v : vec_select(mask_first(piece.used), v, elsewhere);
+}
+
+INLINE void store_piece(row_piece piece, VEC v)
+{
+    if (piece.used < LANES)
+        v = vec_select(mask_first(piece.used), v, vec_splat(0));
+    if (piece.lanes == LANES)
+        vec_store(piece.at, v);
+    else
+        vec_store_part(piece.at, v, piece.lanes);
+}
+
+#define EACH_PIECE(m, row) \
+    for (ptrdiff_t column = 0; column < (m)->columns; column += LANES) \
+        for (row_piece piece = piece_of_row(m, row, column), *once = &piece; once; once = NULL)
+
+INLINE REAL largest_of_row(const matrix *score, ptrdiff_t row)
+{
+    VEC largest = vec_splat(-INFINITY);
+    EACH_PIECE(score, row)
+        largest = vec_max(load_piece(piece, vec_splat(-INFINITY)), largest);
+    return vec_largest(largest);
+}
+
+/* to = exp(score - largest); returns the sum. */
+INLINE REAL exponentials_of_row(const matrix *score, ptrdiff_t row, REAL largest, const matrix *to)
+{
+    VEC sum = vec_splat(0);
+    EACH_PIECE(score, row) {
+        VEC e = vec_exp(load_piece(piece, vec_splat(-INFINITY)) - vec_splat(largest));
+        sum += e;
+        store_piece(piece_of_row(to, row, column), e);
+    }
+    return vec_sum(sum);
+}
+
+INLINE void scale_row(const matrix *m, ptrdiff_t row, REAL scale)
+{
+    EACH_PIECE(m, row)
+        store_piece(piece, load_piece(piece, vec_splat(0)) * vec_splat(scale));
+}
+
+/* softmax in place: e^(z - max) / sum */
+static void softmax(matrix *score, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t row = first; row < last; row++)
+        scale_row(score, row, 1 / exponentials_of_row(score, row, largest_of_row(score, row), score));
+}
+
+/* l = sum_c t_c (log sum_k e^z_k - z_c); delta = scale ((sum_c t_c) softmax(z) - t).  Probability targets. */
+INLINE REAL cross_entropy_row(const matrix *score, const matrix *target, ptrdiff_t row, REAL log_sum)
+{
+    VEC loss = vec_splat(0);
+    EACH_PIECE(score, row) {
+        VEC t = load_piece(piece_of_row(target, row, column), vec_splat(0));
+        loss += t * (vec_splat(log_sum) - load_piece(piece, vec_splat(0)));
+    }
+    return vec_sum(loss);
+}
+
+INLINE void subtract_target(const matrix *delta, const matrix *target, ptrdiff_t row, REAL sum, REAL scale)
+{
+    VEC total = vec_splat(0);
+    EACH_PIECE(target, row)
+        total += load_piece(piece, vec_splat(0));
+    VEC factor = vec_splat(scale * vec_sum(total) / sum);
+    EACH_PIECE(delta, row)
+        store_piece(piece, load_piece(piece, vec_splat(0)) * factor
+                    - load_piece(piece_of_row(target, row, column), vec_splat(0)) * vec_splat(scale));
+}
+
+static void softmax_cross_entropy(const matrix *score, const target_rows *target, const void *row_scale, double *losses,
+                                  matrix *delta, ptrdiff_t first, ptrdiff_t last)
+{
+    const REAL *scale = row_scale;
+    REAL largest[ROW_BLOCK], sum[ROW_BLOCK] ALIGNED, logarithm[ROW_BLOCK] ALIGNED;
+    for (ptrdiff_t block = first; block < last; block += ROW_BLOCK) {
+        ptrdiff_t rows = smaller(ROW_BLOCK, last - block);
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            largest[i] = largest_of_row(score, block + i);
+            sum[i] = exponentials_of_row(score, block + i, largest[i], delta);
+        }
+        for (ptrdiff_t i = rows; i < ROW_BLOCK; i++)
+            sum[i] = 1;
+        for (ptrdiff_t i = 0; i < rows; i += LANES)
+            vec_store(logarithm + i, vec_log(vec_load(sum + i)));
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            ptrdiff_t row = block + i;
+            REAL log_sum = logarithm[i] + largest[i];
+            if (target->labels) {
+                losses[row] = (double)(log_sum - *element(score, row, target->labels[row]));
+                if (scale) {
+                    scale_row(delta, row, scale[row] / sum[i]);
+                    *element(delta, row, target->labels[row]) -= scale[row];
+                }
+            } else {
+                losses[row] = (double)cross_entropy_row(score, &target->values, row, log_sum);
+                if (scale)
+                    subtract_target(delta, &target->values, row, sum[i], scale[row]);
+            }
+        }
+    }
+}
+
+/* The column of the largest element: the first one where several are equal. */
+static ptrdiff_t column_of_largest(const matrix *m, ptrdiff_t row)
+{
+    ptrdiff_t best = 0;
+    for (ptrdiff_t column = 1; column < m->columns; column++)
+        if (*element(m, row, column) > *element(m, row, best))
+            best = column;
+    return best;
+}
+
+INLINE ptrdiff_t label_of_row(const target_rows *target, ptrdiff_t row)
+{
+    return target->labels ? target->labels[row] : column_of_largest(&target->values, row);
+}
+
+/* Weston and Watkins: l = sum over c != y of max(0, 1 + z_c - z_y). */
+INLINE void hinge_row(const matrix *score, ptrdiff_t row, ptrdiff_t label, double *loss, const REAL *scale, matrix *delta)
+{
+    VEC shift = vec_splat(1 - *element(score, row, label)), sum = vec_splat(0), violations = vec_splat(0);
+    EACH_PIECE(score, row) {
+        VEC margin = load_piece(piece, vec_splat(-INFINITY)) + shift;
+        MASK violated = (margin > vec_splat(0)) & ~mask_lane(label - column);
+        VEC one = vec_select(violated, vec_splat(1), vec_splat(0));
+        sum += vec_select(violated, margin, vec_splat(0));
+        violations += one;
+        if (scale)
+            store_piece(piece_of_row(delta, row, column), one * vec_splat(*scale));
+    }
+    *loss = (double)vec_sum(sum);
+    if (scale)
+        *element(delta, row, label) = -vec_sum(violations) * *scale;
+}
+
+static void multiclass_hinge(const matrix *score, const target_rows *target, const void *row_scale, double *losses,
+                             matrix *delta, ptrdiff_t first, ptrdiff_t last)
+{
+    const REAL *scale = row_scale;
+    for (ptrdiff_t row = first; row < last; row++)
+        hinge_row(score, row, label_of_row(target, row), losses + row, scale ? scale + row : NULL, delta);
+}
+
+INLINE void finish_elementwise_rows(const REAL *value, ptrdiff_t width, ptrdiff_t used, ptrdiff_t rows, double *losses,
+                                    REAL *gradient, const REAL *scale)
+{
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (ptrdiff_t c = 0; c < used; c++)
+            sum += (double)value[r * width + c];
+        losses[r] += sum;
+        if (scale == NULL)
+            continue;
+        for (ptrdiff_t c = 0; c < width; c++)
+            gradient[r * width + c] = c < used ? gradient[r * width + c] * scale[r] : 0;
+    }
+}
+
+/* l = mean over the outputs; row_scale holds the mean's 1/columns already. */
+static void elementwise_loss(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
+                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last)
+{
+    const REAL *scale = row_scale;
+    REAL value[ROW_BLOCK * PANEL_WIDTH] ALIGNED, unused[ROW_BLOCK * PANEL_WIDTH] ALIGNED;
+    for (ptrdiff_t block = first; block < last; block += ROW_BLOCK) {
+        ptrdiff_t rows = smaller(ROW_BLOCK, last - block);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            losses[block + i] = 0;
+        for (ptrdiff_t panel = 0; panel < panel_count(score->columns); panel++) {
+            ptrdiff_t width = width_of_panel(score->columns, panel);
+            REAL *gradient = scale ? panel_row(delta, panel, block) : unused;
+            void *arrays[] = {panel_row(score, panel, block), panel_row(&target->values, panel, block), value, gradient};
+            loss(arrays, rows * width, NULL);
+            finish_elementwise_rows(value, width, smaller(width, score->columns - panel * PANEL_WIDTH), rows,
+                                    losses + block, gradient, scale ? scale + block : NULL);
+        }
+        for (ptrdiff_t i = 0; i < rows; i++)
+            losses[block + i] /= (double)score->columns;
+    }
+}
+
+/* 1 where the largest score is at the label. */
+static double count_correct(const matrix *score, const target_rows *target, ptrdiff_t row)
+{
+    return column_of_largest(score, row) == label_of_row(target, row);
+}
+
+/* The share of outputs on the right side of zero; targets on that of a half. */
+static double count_correct_sides(const matrix *score, const target_rows *target, ptrdiff_t row)
+{
+    double correct = 0;
+    for (ptrdiff_t column = 0; column < score->columns; column++)
+        correct += (*element(score, row, column) > 0) == (*element(&target->values, row, column) > (REAL)0.5);
+    return correct / (double)score->columns;
+}
+
+static void apply(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t panel = 0; panel < panel_count(values->columns); panel++) {
+        REAL *at = panel_row(values, panel, first);
+        void *arrays[] = {at, at};
+        block(arrays, (last - first) * width_of_panel(values->columns, panel), scalars);
+    }
+}
+
+#endif

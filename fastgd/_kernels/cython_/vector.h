@@ -1,0 +1,171 @@
+/* The vector layer: one source for every instruction set.
+ *
+ * VEC is a GCC/Clang vector of REAL that is VECTOR_BYTES long; the compiler lowers it where the machine's registers are
+ * narrower, so the AVX-512 shape of the code can be tested on any machine.  What the vector extensions lack (square root,
+ * blend, partial loads) comes from intrinsics where the register has VEC's length, and from plain C everywhere else.
+ *
+ * The build defines VECTOR_BYTES (16, 32 or 64) and REAL_BITS (32 or 64).
+ */
+#ifndef FASTGD_VECTOR_H
+#define FASTGD_VECTOR_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if REAL_BITS == 32
+typedef float REAL;
+typedef int32_t INTEGER;
+#else
+typedef double REAL;
+typedef int64_t INTEGER;
+#endif
+
+#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define INLINE static inline __attribute__((always_inline))
+
+typedef REAL VEC __attribute__((vector_size(VECTOR_BYTES)));
+typedef INTEGER MASK __attribute__((vector_size(VECTOR_BYTES)));
+
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define NATIVE_AVX512 1
+#elif VECTOR_BYTES == 32 && defined(__AVX2__)
+#define NATIVE_AVX2 1
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+#define NATIVE_SSE2 1
+#elif VECTOR_BYTES == 16 && defined(__aarch64__)
+#define NATIVE_NEON 1
+#endif
+
+#if defined(NATIVE_AVX512) || defined(NATIVE_AVX2) || defined(NATIVE_SSE2)
+#include <immintrin.h>
+#elif defined(NATIVE_NEON)
+#include <arm_neon.h>
+#endif
+
+INLINE VEC vec_splat(REAL x) { return x - (VEC){0}; }
+INLINE MASK mask_splat(INTEGER x) { return x - (MASK){0}; }
+
+INLINE VEC vec_load(const REAL *p)
+{
+    VEC v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void vec_store(REAL *p, VEC v) { memcpy(p, &v, sizeof v); }
+
+/* (a & m) | (b & ~m): GCC has no ?: on vectors in C; it folds this form into one blend. */
+INLINE VEC vec_select(MASK mask, VEC a, VEC b) { return (VEC)(((MASK)a & mask) | ((MASK)b & ~mask)); }
+
+INLINE VEC vec_abs(VEC a) { return (VEC)((MASK)a & mask_splat((INTEGER)(((uint64_t)1 << (REAL_BITS - 1)) - 1))); }
+
+INLINE VEC vec_with_sign_of(VEC magnitude, VEC sign)
+{
+    MASK bit = mask_splat((INTEGER)((uint64_t)1 << (REAL_BITS - 1)));
+    return (VEC)(((MASK)magnitude & ~bit) | ((MASK)sign & bit));
+}
+
+/* The first count lanes of memory; the others are zero.  0 < count < LANES. */
+#if defined(NATIVE_AVX512) && REAL_BITS == 32
+#define vec_sqrt(a) ((VEC)_mm512_sqrt_ps((__m512)(a)))
+#define vec_max(a, b) ((VEC)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define vec_min(a, b) ((VEC)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define PART_MASK(count) ((__mmask16)((1u << (count)) - 1))
+INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm512_maskz_loadu_ps(PART_MASK(count), p); }
+INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm512_mask_storeu_ps(p, PART_MASK(count), (__m512)v); }
+#elif defined(NATIVE_AVX512)
+#define vec_sqrt(a) ((VEC)_mm512_sqrt_pd((__m512d)(a)))
+#define vec_max(a, b) ((VEC)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define vec_min(a, b) ((VEC)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
+#define PART_MASK(count) ((__mmask8)((1u << (count)) - 1))
+INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm512_maskz_loadu_pd(PART_MASK(count), p); }
+INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm512_mask_storeu_pd(p, PART_MASK(count), (__m512d)v); }
+#elif defined(NATIVE_AVX2) && REAL_BITS == 32
+#define vec_sqrt(a) ((VEC)_mm256_sqrt_ps((__m256)(a)))
+#define vec_max(a, b) ((VEC)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define vec_min(a, b) ((VEC)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define PART_MASK(count) ((__m256i)((MASK){0, 1, 2, 3, 4, 5, 6, 7} < mask_splat((INTEGER)(count))))
+INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm256_maskload_ps(p, PART_MASK(count)); }
+INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm256_maskstore_ps(p, PART_MASK(count), (__m256)v); }
+#elif defined(NATIVE_AVX2)
+#define vec_sqrt(a) ((VEC)_mm256_sqrt_pd((__m256d)(a)))
+#define vec_max(a, b) ((VEC)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define vec_min(a, b) ((VEC)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
+#define PART_MASK(count) ((__m256i)((MASK){0, 1, 2, 3} < mask_splat((INTEGER)(count))))
+INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm256_maskload_pd(p, PART_MASK(count)); }
+INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm256_maskstore_pd(p, PART_MASK(count), (__m256d)v); }
+#else
+INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count)
+{
+    VEC v = {0};
+    memcpy(&v, p, (size_t)count * sizeof(REAL));
+    return v;
+}
+INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { memcpy(p, &v, (size_t)count * sizeof(REAL)); }
+#if defined(NATIVE_SSE2) && REAL_BITS == 32
+#define vec_sqrt(a) ((VEC)_mm_sqrt_ps((__m128)(a)))
+#define vec_max(a, b) ((VEC)_mm_max_ps((__m128)(a), (__m128)(b)))
+#define vec_min(a, b) ((VEC)_mm_min_ps((__m128)(a), (__m128)(b)))
+#elif defined(NATIVE_SSE2)
+#define vec_sqrt(a) ((VEC)_mm_sqrt_pd((__m128d)(a)))
+#define vec_max(a, b) ((VEC)_mm_max_pd((__m128d)(a), (__m128d)(b)))
+#define vec_min(a, b) ((VEC)_mm_min_pd((__m128d)(a), (__m128d)(b)))
+#else
+INLINE VEC vec_max(VEC a, VEC b) { return vec_select(a > b, a, b); }
+INLINE VEC vec_min(VEC a, VEC b) { return vec_select(a < b, a, b); }
+#if defined(NATIVE_NEON) && REAL_BITS == 32
+#define vec_sqrt(a) ((VEC)vsqrtq_f32((float32x4_t)(a)))
+#elif defined(NATIVE_NEON)
+#define vec_sqrt(a) ((VEC)vsqrtq_f64((float64x2_t)(a)))
+#else
+INLINE VEC vec_sqrt(VEC a)
+{
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        a[i] = REAL_BITS == 32 ? (REAL)sqrtf((float)a[i]) : (REAL)sqrt((double)a[i]);
+    return a;
+}
+#endif
+#endif
+#endif
+
+INLINE MASK lane_numbers(void)
+{
+    MASK lane;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        lane[i] = (INTEGER)i;
+    return lane;
+}
+
+/* Lanes 0 .. count-1 true. */
+INLINE MASK mask_first(ptrdiff_t count) { return lane_numbers() < mask_splat((INTEGER)count); }
+
+/* One lane true; none if there is no such lane. */
+INLINE MASK mask_lane(ptrdiff_t lane) { return lane_numbers() == mask_splat((INTEGER)lane); }
+
+/* Pairwise, always in the same order: lane i with lane i + half. */
+INLINE REAL vec_sum(VEC v)
+{
+    REAL lane[VECTOR_BYTES / sizeof(REAL)];
+    memcpy(lane, &v, sizeof v);
+    for (ptrdiff_t half = LANES / 2; half; half /= 2)
+        for (ptrdiff_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+INLINE REAL vec_largest(VEC v)
+{
+    REAL lane[VECTOR_BYTES / sizeof(REAL)];
+    memcpy(lane, &v, sizeof v);
+    for (ptrdiff_t half = LANES / 2; half; half /= 2)
+        for (ptrdiff_t i = 0; i < half; i++)
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+    return lane[0];
+}
+
+/* NaN where any lane is NaN or infinite, else zero. */
+INLINE VEC vec_finite_probe(VEC probe, VEC v) { return probe + v * vec_splat((REAL)0); }
+
+#endif

@@ -1,0 +1,457 @@
+"""Optimizers: the rule for one parameter as a formula, and the classes that give its scalars step by step.
+
+A rule sees one weight, its gradient and its state. What is the same for all weights is computed once per step, in
+float64, by the class: so a complement such as 1 - beta2 reaches a float32 kernel with all its digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ._formula import OPTIMIZERS, OptimizerRule, get, optimizer, sqrt
+from ._formula.interval import check
+
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Optimizer", "RMSprop", "resolve"]
+
+
+@optimizer(source="Robbins & Monro, A stochastic approximation method, 1951")
+def sgd(w, g, *, learning_rate):
+    """Gradient descent: w <- w - learning_rate g."""
+    return w - learning_rate * g
+
+
+@optimizer(source="Polyak, Some methods of speeding up the convergence of iteration methods, 1964")
+def momentum(w, g, b, *, learning_rate, momentum):
+    """Heavy ball: b <- momentum b + g; w <- w - learning_rate b."""
+    b = momentum * b + g
+    return w - learning_rate * b, b
+
+
+@optimizer(source="Nesterov 1983, in the form of Sutskever et al., ICML 2013")
+def nesterov(w, g, b, *, learning_rate, momentum):
+    """Nesterov's momentum: b <- momentum b + g; w <- w - learning_rate (g + momentum b)."""
+    b = momentum * b + g
+    return w - learning_rate * (g + momentum * b), b
+
+
+@optimizer(source="Duchi, Hazan & Singer, Adaptive subgradient methods, JMLR 2011")
+def adagrad(w, g, total, *, learning_rate, eps):
+    """Adagrad: total <- total + g^2; w <- w - learning_rate g / (sqrt(total) + eps)."""
+    total = total + g * g
+    return w - learning_rate * g / (sqrt(total) + eps), total
+
+
+@optimizer(source="Tieleman & Hinton, Neural networks for machine learning, lecture 6.5, 2012")
+def rmsprop(w, g, v, *, learning_rate, rho, one_minus_rho, eps):
+    """RMSprop: v <- rho v + (1 - rho) g^2; w <- w - learning_rate g / (sqrt(v) + eps)."""
+    v = rho * v + one_minus_rho * g * g
+    return w - learning_rate * g / (sqrt(v) + eps), v
+
+
+@optimizer(source="Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701, Algorithm 1")
+def adadelta(w, g, v, u, *, learning_rate, rho, one_minus_rho, eps):
+    """Adadelta, where v and u are running means of squares of the gradient and of the change.
+
+    v <- rho v + (1 - rho) g^2; change = g sqrt(u + eps) / sqrt(v + eps); u <- rho u + (1 - rho) change^2;
+    w <- w - learning_rate change.
+    """
+    v = rho * v + one_minus_rho * g * g
+    change = sqrt(u + eps) / sqrt(v + eps) * g
+    u = rho * u + one_minus_rho * change * change
+    return w - learning_rate * change, v, u
+
+
+@optimizer(source="Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, Algorithm 1")
+def adam(w, g, m, v, *, step, beta1, beta2, one_minus_beta1, one_minus_beta2, eps, root):
+    """Adam: m and v are running means of the gradient and of its square.
+
+    m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; w <- w - step m / (root sqrt(v) + eps), with
+    step = learning_rate / (1 - beta1^t) and root = (1 - beta2^t)^-1/2, which correct the bias of m and v.
+    """
+    m = beta1 * m + one_minus_beta1 * g
+    v = beta2 * v + one_minus_beta2 * g * g
+    return w - step * m / (sqrt(v) * root + eps), m, v
+
+
+class Optimizer:
+    """A rule with its hyperparameters; the classes below are ready-made, a user's own rule is wrapped in this one.
+
+    Parameters
+    ----------
+    rule : OptimizerRule or str
+        A rule declared with ``@optimizer``, or its name.
+    **hyperparameters : float
+        Values of the rule's scalars; those with a default may be left out.
+
+    Attributes
+    ----------
+    rule : OptimizerRule
+    hyperparameters : dict
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, one is missing, or one is not known.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import Optimizer
+    >>> Optimizer("momentum", learning_rate=0.1, momentum=0.5)
+    Optimizer('momentum', learning_rate=0.1, momentum=0.5)
+    """
+
+    ranges: ClassVar[Mapping[str, str]] = {"learning_rate": "[0, inf)"}
+
+    def __init__(self, rule: OptimizerRule | str, **hyperparameters: float) -> None:
+        self.rule: OptimizerRule = get(OPTIMIZERS, rule)
+        self.hyperparameters: dict[str, Any] = {}
+        given = {**self.rule.formula.defaults, **hyperparameters}
+        if set(given) != set(self.rule.scalars):
+            raise ValueError(f"optimizer {self.rule.name!r}: got hyperparameters {', '.join(given) or 'none'}, "
+                             f"expected {', '.join(self.rule.scalars)}")
+        self._set(**{name: given[name] for name in self.rule.scalars})
+
+    def _set(self, **values: float) -> None:
+        for name, value in values.items():
+            interval = self.ranges.get(name, "(-inf, inf)")
+            self.hyperparameters[name] = check(f"{type(self).__name__}: {name}", value, interval)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate, which may be changed between steps.
+
+        Raises
+        ------
+        AttributeError
+            If the rule has none.
+        """
+        try:
+            return self.hyperparameters["learning_rate"]
+        except KeyError:
+            raise AttributeError(f"optimizer {self.rule.name!r} has no learning rate") from None
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._set(learning_rate=value)
+
+    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+        """Scalars that are computed from the hyperparameters and the step.
+
+        Parameters
+        ----------
+        t : ndarray of float64
+            Numbers of the steps; the first is 1.
+
+        Returns
+        -------
+        dict
+            Name to a float or to an array as long as `t`. What is not named is taken from the hyperparameters.
+        """
+        return {}
+
+    def scalars(self, first_step: int, n_steps: int) -> numpy.ndarray:
+        """The rule's scalars for consecutive steps.
+
+        Parameters
+        ----------
+        first_step : int
+            Number of the first step; training begins with step 1.
+        n_steps : int
+
+        Returns
+        -------
+        ndarray of float64, shape (n_steps, n_scalars)
+            C-contiguous; columns in the order of ``rule.scalars``.
+
+        Raises
+        ------
+        ValueError
+            If `first_step` is below 1 or `n_steps` negative.
+
+        Examples
+        --------
+        >>> from fastgd.optimizers import SGD
+        >>> SGD(learning_rate=0.5, momentum=0.75).scalars(first_step=1, n_steps=2)
+        array([[0.5 , 0.75],
+               [0.5 , 0.75]])
+        """
+        import numpy
+        if first_step < 1 or n_steps < 0:
+            raise ValueError(f"scalars: got first_step={first_step}, n_steps={n_steps}, "
+                             "expected first_step of at least 1 and n_steps of at least 0")
+        t = numpy.arange(first_step, first_step + n_steps, dtype=numpy.float64)
+        values = {**self.hyperparameters, **self.each_step(t)}
+        table = numpy.empty((n_steps, len(self.rule.scalars)))
+        for k, name in enumerate(self.rule.scalars):
+            table[:, k] = values[name]
+        return table
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Optimizer):
+            return NotImplemented
+        return (type(self), self.rule, self.hyperparameters) == (type(other), other.rule, other.hyperparameters)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.rule))
+
+    def __repr__(self) -> str:
+        values = [f"{name}={value!r}" for name, value in self.hyperparameters.items()]
+        rule = [repr(self.rule.name)] if type(self) is Optimizer else []
+        return f"{type(self).__name__}({', '.join(rule + values)})"
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Nesterov's form of the momentum.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or for `nesterov` without momentum.
+
+    Notes
+    -----
+    Without momentum: w <- w - learning_rate g. With it: b <- momentum b + g, then w <- w - learning_rate b, or, in
+    Nesterov's form, w <- w - learning_rate (g + momentum b). The learning rate stays outside the buffer, as in PyTorch.
+
+    References
+    ----------
+    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import SGD
+    >>> SGD(learning_rate=0.1, momentum=0.9)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=False)
+    """
+
+    ranges = {"learning_rate": "[0, inf)", "momentum": "[0, 1)"}
+    _rules: ClassVar[Mapping[str, OptimizerRule]] = {"plain": sgd, "momentum": momentum, "nesterov": nesterov}
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
+        self.hyperparameters = {}
+        self._set(learning_rate=learning_rate, momentum=momentum)
+        if not isinstance(nesterov, bool):
+            raise ValueError(f"SGD: nesterov: got {nesterov!r}, expected True or False")
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov: got True with momentum=0, expected momentum in (0, 1)")
+        self.hyperparameters["nesterov"] = nesterov
+        self.rule = self._rules["nesterov" if nesterov else "momentum" if momentum else "plain"]
+
+
+class Adagrad(Optimizer):
+    """Adagrad: each weight's step shrinks with the gradients it has seen.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0.
+    eps : float
+        Above 0; added outside the root.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Notes
+    -----
+    total <- total + g^2, w <- w - learning_rate g / (sqrt(total) + eps); total begins at 0.
+
+    References
+    ----------
+    Duchi, Hazan & Singer, Adaptive subgradient methods for online learning and stochastic optimization, JMLR 2011.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import Adagrad
+    >>> Adagrad()
+    Adagrad(learning_rate=0.01, eps=1e-10)
+    """
+
+    ranges = {"learning_rate": "[0, inf)", "eps": "(0, inf)"}
+
+    def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10) -> None:
+        super().__init__(adagrad, learning_rate=learning_rate, eps=eps)
+
+
+class _Averaging(Optimizer):
+    """What the optimizers that keep a running mean by `rho` share: its complement, in float64."""
+
+    ranges = {"learning_rate": "[0, inf)", "rho": "[0, 1)", "eps": "(0, inf)"}
+
+    def __init__(self, rule: OptimizerRule, learning_rate: float, rho: float, eps: float) -> None:
+        self.rule = rule
+        self.hyperparameters = {}
+        self._set(learning_rate=learning_rate, rho=rho, eps=eps)
+
+    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+        return {"one_minus_rho": 1.0 - self.hyperparameters["rho"]}
+
+
+class RMSprop(_Averaging):
+    """RMSprop: each weight's step is divided by the root of a running mean of its squared gradients.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0.
+    rho : float
+        In [0, 1): how much of the mean is kept.
+    eps : float
+        Above 0; added outside the root, as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Notes
+    -----
+    v <- rho v + (1 - rho) g^2, w <- w - learning_rate g / (sqrt(v) + eps).
+
+    References
+    ----------
+    Tieleman & Hinton, Neural networks for machine learning, lecture 6.5, 2012.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import RMSprop
+    >>> RMSprop(learning_rate=0.001)
+    RMSprop(learning_rate=0.001, rho=0.99, eps=1e-08)
+    """
+
+    def __init__(self, learning_rate: float = 0.01, rho: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__(rmsprop, learning_rate, rho, eps)
+
+
+class Adadelta(_Averaging):
+    """Adadelta: steps in the unit of the weights, from running means of squared gradients and squared changes.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0; 1 is the paper's method.
+    rho : float
+        In [0, 1): how much of the means is kept.
+    eps : float
+        Above 0; added inside both roots.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Notes
+    -----
+    v <- rho v + (1 - rho) g^2, change = g sqrt(u + eps) / sqrt(v + eps), u <- rho u + (1 - rho) change^2,
+    w <- w - learning_rate change.
+
+    References
+    ----------
+    Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701, 2012.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import Adadelta
+    >>> Adadelta()
+    Adadelta(learning_rate=1.0, rho=0.9, eps=1e-06)
+    """
+
+    def __init__(self, learning_rate: float = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
+        super().__init__(adadelta, learning_rate, rho, eps)
+
+
+class Adam(Optimizer):
+    """Adam: steps from running means of the gradient and of its square, corrected for their start at zero.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0.
+    beta1, beta2 : float
+        In [0, 1): how much of the means of the gradient and of its square is kept.
+    eps : float
+        Above 0; added to the root of the corrected mean (the paper's Algorithm 1, not its "epsilon hat").
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Notes
+    -----
+    m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, and at step t
+
+        w <- w - learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps).
+
+    References
+    ----------
+    Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import Adam
+    >>> Adam(learning_rate=0.01)
+    Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, eps=1e-08)
+    """
+
+    ranges = {"learning_rate": "[0, inf)", "beta1": "[0, 1)", "beta2": "[0, 1)", "eps": "(0, inf)"}
+
+    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8) -> None:
+        self.rule = adam
+        self.hyperparameters = {}
+        self._set(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
+
+    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+        beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
+        return {"step": self.learning_rate / (1.0 - beta1**t), "root": (1.0 - beta2**t) ** -0.5,
+                "one_minus_beta1": 1.0 - beta1, "one_minus_beta2": 1.0 - beta2}
+
+
+BY_NAME: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSprop, "adadelta": Adadelta,
+                                       "adam": Adam}
+
+
+def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
+    """The optimizer that a name, a rule or an optimizer stands for, with defaults where none are given.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; lists the nearest and all names.
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> from fastgd.optimizers import resolve
+    >>> resolve("adam")
+    Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-08)
+    >>> resolve("adma")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown optimizer 'adma'; did you mean 'adam' or 'adagrad' or 'adadelta'? known: sgd, adagrad, rmsprop, adadelta, adam
+    """
+    declared = {name: rule for name, rule in OPTIMIZERS.items() if not rule.module.startswith("fastgd.")}
+    found = get({**BY_NAME, **declared}, given, kind="optimizer")
+    if isinstance(found, type) and issubclass(found, Optimizer):
+        return found()
+    if isinstance(found, OptimizerRule):
+        return Optimizer(found)
+    if not isinstance(found, Optimizer):
+        raise TypeError(f"optimizer: got {given!r}, expected a name or an object such as Adam(learning_rate=0.001)")
+    return found

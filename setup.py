@@ -1,0 +1,101 @@
+"""The compiled part of the build: formulas rendered to C, kernels once per instruction set and dtype, Cython on top.
+
+Everything else stands in pyproject.toml. Two environment variables change what is compiled:
+
+FASTGD_BUILD_SETS     instruction sets to compile, of baseline, avx2, avx512 (default: all that the machine's family has)
+FASTGD_BUILD_LOWERED  1: compile every vector length for the baseline's registers, to test the wide code on any machine
+"""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+ENGINE = Path("fastgd/_kernels/cython_")
+
+# Vector bytes and compiler flags. Baseline is what the ABI guarantees: SSE2 on x86-64, NEON on arm64.
+INSTRUCTION_SETS = {"baseline": (16, [])}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    INSTRUCTION_SETS["avx2"] = (32, ["-mavx2", "-mfma"])
+    INSTRUCTION_SETS["avx512"] = (64, ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"])
+
+# -fno-math-errno and -fno-trapping-math let the compiler use vector square roots and blends; neither changes a value.
+# -ffp-contract=fast: a multiply and an add become one rounding where the machine has that. Never -ffast-math, which
+# would reorder sums, lose NaNs, and may switch the whole process to flush-to-zero at load time.
+KERNEL_FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+
+
+def chosen_sets():
+    """The instruction sets to compile, as FASTGD_BUILD_SETS says."""
+    wanted = os.environ.get("FASTGD_BUILD_SETS", "").replace(",", " ").split() or list(INSTRUCTION_SETS)
+    unknown = [name for name in wanted if name not in INSTRUCTION_SETS]
+    if unknown:
+        raise SystemExit(f"FASTGD_BUILD_SETS: got {unknown[0]!r}, expected names from {', '.join(INSTRUCTION_SETS)}")
+    return ["baseline", *(name for name in INSTRUCTION_SETS if name in wanted and name != "baseline")]
+
+
+def render_formulas(folder):
+    """Write formulas.h, the block functions of all declared formulas, and return whether it changed."""
+    sys.path.insert(0, str(ROOT))
+    from fastgd import activations, losses, optimizers  # noqa: F401  (importing them fills the registries)
+    from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+    from fastgd._formula.c import render_all
+
+    text, path = render_all(ACTIVATIONS, LOSSES, OPTIMIZERS), Path(folder, "formulas.h")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+class BuildKernels(build_ext):
+    """Compiles kernels.c once per instruction set and dtype before the extension that holds the tables."""
+
+    def build_extension(self, extension):
+        if extension.name.endswith(".arrays"):
+            if self.compiler.compiler_type == "msvc":
+                self.compiler.initialize()
+                self.compiler.cc = os.environ.get("CC", "clang-cl")   # the kernels need GCC's vector extensions
+            render_formulas(self.build_temp)
+            extension.extra_objects = [*self.compile_kernels(), *self.compile_dispatch()]
+        super().build_extension(extension)
+
+    def compile_kernels(self):
+        lowered = os.environ.get("FASTGD_BUILD_LOWERED") == "1"
+        for name in chosen_sets():
+            vector_bytes, flags = INSTRUCTION_SETS[name]
+            for bits in (32, 64):
+                macros = [("VECTOR_BYTES", str(vector_bytes)), ("REAL_BITS", str(bits)),
+                          ("INSTRUCTION_SET", f'"{name}"'), ("KERNEL_TABLE", f"fastgd_{name}_float{bits}")]
+                yield self.compile_object("kernels.c", f"{name}_float{bits}", macros, [] if lowered else flags)
+
+    def compile_dispatch(self):
+        macros = [(f"FASTGD_HAS_{name.upper()}", "1") for name in chosen_sets()]
+        if os.environ.get("FASTGD_BUILD_LOWERED") == "1":
+            macros.append(("FASTGD_LOWERED", "1"))
+        yield self.compile_object("instruction_sets.c", "dispatch", macros, [])
+
+    def compile_object(self, source, variant, macros, flags):
+        """One object in a folder of its own: the compiler names objects after their sources."""
+        if self.compiler.compiler_type == "msvc":
+            flags = [f"/clang:{flag}" for flag in KERNEL_FLAGS + flags]
+        else:
+            flags = KERNEL_FLAGS + flags + ["-fPIC", "-fvisibility=hidden"]
+        objects = self.compiler.compile([str(ENGINE / source)], output_dir=str(Path(self.build_temp, variant)),
+                                        macros=macros, include_dirs=[str(ENGINE), self.build_temp],
+                                        extra_postargs=flags)
+        return objects[0]
+
+
+def extension(name):
+    return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")], include_dirs=[str(ENGINE)],
+                     depends=[str(path) for path in ENGINE.glob("*.[hc]")])
+
+
+setup(ext_modules=cythonize([extension("arrays"), extension("network")], build_dir="build/cython",
+                            compiler_directives={"language_level": "3"}),
+      cmdclass={"build_ext": BuildKernels})

@@ -1,0 +1,111 @@
+"""fastgd's objects beside the oracle's that they must equal, and data for each kind of target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import fastgd as fg
+import numpy as np
+from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd.optimizers import resolve
+
+from oracle import activations as oracle_activations
+from oracle import losses as oracle_losses
+from oracle import optimizers as oracle_optimizers
+from oracle.network import Layer, Network
+
+BACKENDS = ("cython", "numpy")
+DTYPES = ("float32", "float64")
+
+# A learning rate for each rule with which a few steps move the weights by about a tenth.
+HYPERPARAMETERS = {
+    "sgd": {"learning_rate": 0.1},
+    "momentum": {"learning_rate": 0.05, "momentum": 0.9},
+    "nesterov": {"learning_rate": 0.05, "momentum": 0.75},
+    "adagrad": {"learning_rate": 0.05},
+    "rmsprop": {"learning_rate": 0.01, "rho": 0.9},
+    "adadelta": {"learning_rate": 4.0},
+    "adam": {"learning_rate": 0.02, "beta2": 0.99},
+}
+
+
+def built_in(registry: dict) -> list[str]:
+    """Names that fastgd itself declares; other tests may register formulas of their own."""
+    return [name for name, declared in registry.items() if declared.module.startswith("fastgd.")]
+
+
+ACTIVATION_NAMES, LOSS_NAMES, OPTIMIZER_NAMES = map(built_in, (ACTIVATIONS, LOSSES, OPTIMIZERS))
+
+
+def optimizer_named(rule: str, **hyperparameters: float) -> fg.optimizers.Optimizer:
+    """fastgd's optimizer that applies the rule of that name."""
+    if rule in ("momentum", "nesterov"):
+        return fg.SGD(nesterov=rule == "nesterov", **hyperparameters)
+    return type(resolve(rule))(**hyperparameters)
+
+
+def oracle_rule(rule: str, **hyperparameters: float) -> Callable[[], object]:
+    """Maker of the oracle's object for that rule, one for each parameter array."""
+    return lambda: oracle_optimizers.OPTIMIZERS[rule](**hyperparameters)
+
+
+def oracle_network(activations: Sequence[str], loss: str, l1: float = 0.0, l2: float = 0.0) -> Network:
+    """The textbook's network of layers with these activations."""
+    layers = tuple(Layer(oracle_activations.ACTIVATIONS[name], l1=l1, l2=l2) for name in activations)
+    return Network(layers, oracle_losses.LOSSES[loss])
+
+
+def model_of(sizes: Sequence[int], activations: Sequence[str], loss: str, **options: object) -> fg.Sequential:
+    """A built model: sizes[0] inputs, then a dense layer for each further size."""
+    layers = [fg.Dense(n, activation=name) for n, name in zip(sizes[1:], activations, strict=True)]
+    model = fg.Sequential(layers, loss=loss, **options)
+    model.build(sizes[0])
+    return model
+
+
+def float32_numbers(values: np.ndarray) -> np.ndarray:
+    """Round to float32, so that one oracle serves both precisions; still float64."""
+    return np.asarray(values, np.float32).astype(float)
+
+
+def random_weights(draw: np.random.Generator, sizes: Sequence[int]) -> list[np.ndarray]:
+    """[W1, b1, W2, ...] of a scale that keeps the sums of every layer near 1."""
+    weights = []
+    for n_inputs, n_outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        weights.append(float32_numbers(draw.normal(size=(n_inputs, n_outputs)) / np.sqrt(n_inputs)))
+        weights.append(float32_numbers(0.3 * draw.normal(size=n_outputs)))
+    return weights
+
+
+def random_target(draw: np.random.Generator, loss: str, n: int, n_outputs: int) -> np.ndarray:
+    """Targets of the kind the loss takes: labels for the row-wise losses."""
+    kind = oracle_losses.LOSSES[loss].target
+    if kind == "real":
+        return float32_numbers(draw.normal(size=(n, n_outputs)))
+    if kind == "probability":
+        return draw.integers(2, size=(n, n_outputs)).astype(float)
+    return draw.integers(n_outputs, size=n)
+
+
+class FedWithGradients:
+    """Steps an optimizer along gradients that are given, through a model's public door.
+
+    The gradient of |w.x + b - y| for one row whose y lies far below is x for w, and 1 for b.
+    """
+
+    def __init__(self, optimizer: object, start: np.ndarray, dtype: str, backend: str) -> None:
+        self.model = fg.Sequential(
+            [fg.Dense(1)], loss="mean_absolute_error", optimizer=optimizer, dtype=dtype, backend=backend
+        )
+        self.model.build(len(start))
+        self.model.set_weights([np.asarray(start, dtype)[:, None], np.zeros(1, dtype)])
+
+    @property
+    def position(self) -> np.ndarray:
+        """Where the parameters are."""
+        return self.model.get_weights()[0][:, 0]
+
+    def step(self, gradient: np.ndarray) -> np.ndarray:
+        """Parameters after one step."""
+        self.model.train_on_batch(np.asarray(gradient, float)[None, :], np.array([[-1e30]]))
+        return self.position

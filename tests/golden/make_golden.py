@@ -1,0 +1,368 @@
+"""Write the golden files beside this script: ``python tests/golden/make_golden.py``.
+
+Needs mpmath, torch, jax, optax and keras; the versions used are recorded in each file. Every input is a
+float32 number, so that one file serves both precisions. Decimals are the shortest that give back the float64.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+# Values such as 1 - tanh(700)^2 cancel 608 digits; what is left must still carry 50.
+WORKING_DIGITS = 700
+
+OPTIMIZER_STEPS_KEPT = (1, 2, 3, 5, 10, 20, 50, 100)
+HYPERPARAMETERS = {
+    "sgd": {"learning_rate": 0.05},
+    "momentum": {"learning_rate": 0.02, "momentum": 0.9},
+    "nesterov": {"learning_rate": 0.02, "momentum": 0.8},
+    "adagrad": {"learning_rate": 0.1, "eps": 1e-10},
+    "rmsprop": {"learning_rate": 0.01, "rho": 0.9, "eps": 1e-8},
+    "adadelta": {"learning_rate": 1.0, "rho": 0.9, "eps": 1e-6},
+    "adam": {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+}
+
+
+def to_float32(values: object) -> np.ndarray:
+    """Nearest float32 numbers, as float64."""
+    return np.asarray(values, np.float32).astype(float)
+
+
+def signed_magnitudes(smallest: float, largest: float, count: int) -> np.ndarray:
+    """Numbers of both signs, `count` of each, spaced evenly on a logarithmic scale."""
+    magnitudes = np.geomspace(smallest, largest, count)
+    return to_float32(np.concatenate([-magnitudes[::-1], magnitudes]))
+
+
+# ------------------------------------------------------------------------------------------ high precision
+def activation_rows() -> dict[str, list]:
+    """[z, f(z), f'(z)] of every activation at 256 points."""
+    from mpmath import cosh, exp, log, mpf, tanh
+
+    slope = mpf(0.01)
+    functions = {
+        "linear": (lambda z: z, lambda z: mpf(1)),
+        "relu": (lambda z: max(z, mpf(0)), lambda z: mpf(z > 0)),
+        "leaky_relu": (lambda z: z if z > 0 else slope * z, lambda z: mpf(1) if z > 0 else slope),
+        "sigmoid": (lambda z: 1 / (1 + exp(-z)), lambda z: exp(-z) / (1 + exp(-z)) ** 2),
+        "tanh": (tanh, lambda z: 1 / cosh(z) ** 2),
+        "softplus": (lambda z: log(1 + exp(z)), lambda z: 1 / (1 + exp(-z))),
+    }
+    chosen = [0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 9.0, -9.0, 17.5, -17.5, 37.0, -37.0, 88.5, -88.5, 0.75]
+    points = np.concatenate([signed_magnitudes(1e-30, 700.0, 120), chosen])
+    return {
+        name: [[z, float(value(mpf(z))), float(derivative(mpf(z)))] for z in points.tolist()]
+        for name, (value, derivative) in functions.items()
+    }
+
+
+def elementwise_loss_rows() -> dict[str, list]:
+    """[z, y, loss, gradient] of every loss of single elements at about 200 pairs."""
+    from mpmath import exp, log, mpf, sign
+
+    def cross_entropy(z, y):
+        return y * log(1 + exp(-z)) + (1 - y) * log(1 + exp(z))
+
+    scores = np.concatenate([signed_magnitudes(1e-30, 700.0, 19), [0.0, 0.25, -3.5]])
+    reals = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, -3.5, 1.0, 12.0)]
+    shares = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, 0.5, 0.875, 1.0)]
+    functions = {
+        "mean_squared_error": (reals, lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y)),
+        "half_squared_error": (reals, lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
+        "mean_absolute_error": (reals, lambda z, y: abs(z - y), lambda z, y: sign(z - y)),
+        "binary_cross_entropy": (shares, cross_entropy, lambda z, y: 1 / (1 + exp(-z)) - y),
+    }
+    return {
+        name: [[z, y, float(value(mpf(z), mpf(y))), float(gradient(mpf(z), mpf(y)))] for z, y in pairs]
+        for name, (pairs, value, gradient) in functions.items()
+    }
+
+
+def softmax_row(z: list[float], target: list[float]) -> list:
+    """Softmax cross-entropy of one row: [z, target, loss, gradient]."""
+    from mpmath import exp, fsum, log, mpf
+
+    exponentials = [exp(mpf(s)) for s in z]
+    total = fsum(exponentials)
+    loss = fsum(mpf(t) * (log(total) - mpf(s)) for s, t in zip(z, target, strict=True))
+    gradient = [float(e / total - mpf(t)) for e, t in zip(exponentials, target, strict=True)]
+    return [z, target, float(loss), gradient]
+
+
+def hinge_row(z: list[float], label: int) -> list:
+    """Multiclass hinge of one row: [z, label, loss, gradient]."""
+    from mpmath import fsum, mpf
+
+    margins = [0 if c == label else 1 + mpf(z[c]) - mpf(z[label]) for c in range(len(z))]
+    gradient = [float(m > 0) for m in margins]
+    gradient[label] = -sum(gradient)
+    return [z, label, float(fsum(m for m in margins if m > 0)), gradient]
+
+
+def row_loss_rows() -> dict[str, list]:
+    """Rows of four classes at several scales, with labels; for cross-entropy also rows of probabilities."""
+    draw = np.random.default_rng(20)
+    scales = np.repeat([1e-3, 0.3, 1.0, 5.0, 40.0, 300.0], 10)
+    scores = to_float32(draw.normal(size=(60, 4)) * scales[:, None])
+    labels = draw.integers(4, size=60)
+    # Probabilities that are multiples of 1/64 add up to one exactly in either precision.
+    shares = draw.multinomial(64, [0.1, 0.2, 0.3, 0.4], size=60) / 64
+    on_the_margin = [1.0, 0.0, 2.0, -1.0]
+    one_hot = np.eye(4)[labels]
+    return {
+        "softmax_cross_entropy": [
+            softmax_row(z, t)
+            for targets in (one_hot, shares)
+            for z, t in zip(scores.tolist(), targets.tolist(), strict=True)
+        ],
+        "multiclass_hinge": [
+            hinge_row(z, c)
+            for z, c in zip([*scores.tolist(), on_the_margin], [*labels.tolist(), 2], strict=True)
+        ],
+    }
+
+
+# --------------------------------------------------------------------------------------------- optimizers
+def gradient_sequence() -> np.ndarray:
+    """A hundred gradients of five parameters.
+
+    Columns: the two of Rosenbrock's function along a spiral; a slow oscillation; one so small that eps
+    decides; one that is zero but for every seventh step.
+    """
+    t = np.arange(1, 101)
+    x, y = 1.5 * np.cos(0.2 * t) * 0.98**t, 1.5 * np.sin(0.2 * t) * 0.98**t
+    columns = [
+        -2 * (1 - x) - 40 * x * (y - x**2),
+        20 * (y - x**2),
+        3 * np.cos(0.3 * t),
+        1e-8 * (1.5 + np.sin(t)),
+        np.where(t % 7 == 0, 0.5, 0.0),
+    ]
+    return to_float32(np.stack(columns, axis=1))
+
+
+def torch_optimizer(name: str, parameters: list):
+    """The optimizer of PyTorch that is our rule of that name."""
+    import torch
+
+    given = dict(HYPERPARAMETERS[name])
+    rate = given.pop("learning_rate")
+    if "beta1" in given:
+        given["betas"] = (given.pop("beta1"), given.pop("beta2"))
+    if name == "rmsprop":
+        given["alpha"] = given.pop("rho")
+    classes = {"adagrad": "Adagrad", "rmsprop": "RMSprop", "adadelta": "Adadelta", "adam": "Adam"}
+    if name == "nesterov":
+        given["nesterov"] = True
+    return getattr(torch.optim, classes.get(name, "SGD"))(parameters, lr=rate, **given)
+
+
+def torch_trajectory(name: str, start: np.ndarray, gradients: np.ndarray) -> list:
+    """Parameters after the kept steps, float64."""
+    import torch
+
+    w = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch_optimizer(name, [w])
+    kept = []
+    for t, g in enumerate(gradients, 1):
+        w.grad = torch.tensor(g)
+        optimizer.step()
+        if t in OPTIMIZER_STEPS_KEPT:
+            kept.append(w.detach().numpy().tolist())
+    return kept
+
+
+def optax_optimizer(name: str):
+    """The optimizer of optax that is our rule of that name; none for Adagrad, whose form differs."""
+    import optax
+
+    given = dict(HYPERPARAMETERS[name])
+    rate = given.pop("learning_rate")
+    makers = {
+        "sgd": lambda: optax.sgd(rate),
+        "momentum": lambda: optax.sgd(rate, momentum=given["momentum"]),
+        "nesterov": lambda: optax.sgd(rate, momentum=given["momentum"], nesterov=True),
+        "rmsprop": lambda: optax.rmsprop(rate, decay=given["rho"], eps=given["eps"], eps_in_sqrt=False),
+        "adadelta": lambda: optax.adadelta(rate, rho=given["rho"], eps=given["eps"]),
+        "adam": lambda: optax.adam(rate, b1=given["beta1"], b2=given["beta2"], eps=given["eps"]),
+    }
+    return makers[name]() if name in makers else None
+
+
+def optax_trajectory(name: str, start: np.ndarray, gradients: np.ndarray) -> list:
+    """Parameters after the kept steps, float64."""
+    import jax.numpy as jnp
+    import optax
+
+    optimizer, w, kept = optax_optimizer(name), jnp.asarray(start), []
+    state = optimizer.init(w)
+    for t, g in enumerate(gradients, 1):
+        updates, state = optimizer.update(jnp.asarray(g), state, w)
+        w = optax.apply_updates(w, updates)
+        if t in OPTIMIZER_STEPS_KEPT:
+            kept.append(np.asarray(w).tolist())
+    return kept
+
+
+def optimizer_trajectories() -> dict:
+    """The trajectories of both libraries along the same gradients."""
+    start, gradients = to_float32([1.0, -0.5, 2.0, 0.25, 0.0]), gradient_sequence()
+    return {
+        "start": start.tolist(),
+        "gradients": gradients.tolist(),
+        "steps": list(OPTIMIZER_STEPS_KEPT),
+        "hyperparameters": HYPERPARAMETERS,
+        "torch": {name: torch_trajectory(name, start, gradients) for name in HYPERPARAMETERS},
+        "optax": {
+            name: optax_trajectory(name, start, gradients)
+            for name in HYPERPARAMETERS
+            if optax_optimizer(name) is not None
+        },
+    }
+
+
+# ----------------------------------------------------------------------------------------------- networks
+def initial_weights(draw: np.random.Generator, sizes: list[int]) -> list[np.ndarray]:
+    """[W1, b1, W2, ...] with weights of standard deviation 1/2 and biases of 1/10."""
+    weights = []
+    for n_inputs, n_outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        weights.append(to_float32(0.5 * draw.normal(size=(n_inputs, n_outputs))))
+        weights.append(to_float32(0.1 * draw.normal(size=n_outputs)))
+    return weights
+
+
+def torch_network() -> dict:
+    """5-8-3, tanh, softmax cross-entropy, Adam, 20 steps on batches of 8 in order."""
+    import torch
+
+    draw = np.random.default_rng(5)
+    x, y = to_float32(draw.normal(size=(40, 5))), draw.integers(3, size=40)
+    weights = initial_weights(draw, [5, 8, 3])
+    network = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        for parameter, w in zip(network.parameters(), weights, strict=True):
+            parameter.copy_(torch.tensor(w.T))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01, betas=(0.9, 0.999), eps=1e-8)
+    losses = []
+    for step in range(20):
+        rows = slice(8 * (step % 5), 8 * (step % 5) + 8)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(torch.tensor(x[rows])), torch.tensor(y[rows]))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return {
+        "layers": [{"n_outputs": 8, "activation": "tanh"}, {"n_outputs": 3, "activation": "linear"}],
+        "loss": "softmax_cross_entropy",
+        "optimizer": "adam",
+        "hyperparameters": {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+        "batch_size": 8,
+        "n_epochs": 4,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "initial_weights": [w.tolist() for w in weights],
+        "final_weights": [parameter.detach().numpy().T.tolist() for parameter in network.parameters()],
+        "step_losses": losses,
+    }
+
+
+def optax_network() -> dict:
+    """4-7-6-2, softplus, leaky ReLU, binary cross-entropy, Nesterov, sample weights, L1 and L2, 20 steps."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    draw = np.random.default_rng(7)
+    x, y = to_float32(draw.normal(size=(30, 4))), draw.integers(2, size=(30, 2)).astype(float)
+    sample_weight = to_float32(draw.uniform(0.25, 2.0, size=30))
+    weights = initial_weights(draw, [4, 7, 6, 2])
+    l1, l2 = 2.0**-10, 2.0**-7
+
+    def loss_of(parameters, rows):
+        hidden = jax.nn.softplus(x[rows] @ parameters[0] + parameters[1])
+        hidden = jax.nn.leaky_relu(hidden @ parameters[2] + parameters[3], 0.01)
+        scores = hidden @ parameters[4] + parameters[5]
+        losses = optax.sigmoid_binary_cross_entropy(scores, y[rows]).mean(axis=1)
+        penalty = sum(l1 * jnp.abs(w).sum() + l2 / 2 * (w**2).sum() for w in parameters[::2])
+        return jnp.average(losses, weights=sample_weight[rows]) + penalty
+
+    optimizer = optax.sgd(0.1, momentum=0.9, nesterov=True)
+    parameters, losses = [jnp.asarray(w) for w in weights], []
+    state = optimizer.init(parameters)
+    for step in range(20):
+        rows = slice(6 * (step % 5), 6 * (step % 5) + 6)
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, rows)
+        updates, state = optimizer.update(gradients, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        losses.append(float(loss))
+    return {
+        "layers": [
+            {"n_outputs": 7, "activation": "softplus"},
+            {"n_outputs": 6, "activation": "leaky_relu"},
+            {"n_outputs": 2, "activation": "linear"},
+        ],
+        "loss": "binary_cross_entropy",
+        "optimizer": "nesterov",
+        "hyperparameters": {"learning_rate": 0.1, "momentum": 0.9},
+        "l1": l1,
+        "l2": l2,
+        "batch_size": 6,
+        "n_epochs": 4,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "sample_weight": sample_weight.tolist(),
+        "initial_weights": [w.tolist() for w in weights],
+        "final_weights": [np.asarray(w).tolist() for w in parameters],
+        "step_losses": losses,
+    }
+
+
+def keras_binary_cross_entropy() -> dict:
+    """What Keras prints for four probabilities."""
+    import keras
+
+    y, p = [0.0, 1.0, 0.0, 1.0], [0.1, 0.9, 0.2, 0.8]
+    loss = keras.losses.BinaryCrossentropy()(keras.ops.array(y), keras.ops.array(p))
+    return {"y": y, "p": p, "printed": str(np.float32(keras.ops.convert_to_numpy(loss)))}
+
+
+# -------------------------------------------------------------------------------------------------- files
+def as_text(value: object) -> str:
+    """JSON with one line for each row of numbers."""
+    if isinstance(value, dict):
+        return "{\n" + ",\n".join(f"{json.dumps(k)}: {as_text(v)}" for k, v in value.items()) + "\n}"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in value) + "\n]"
+    return json.dumps(value)
+
+
+def write(name: str, libraries: list[str], content: dict) -> None:
+    """Write one golden file, with the versions of the libraries it was computed with."""
+    versions = {library: version(library) for library in libraries}
+    text = as_text({"versions": versions, **content}) + "\n"
+    (Path(__file__).parent / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Write them all."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import jax
+    import mpmath
+
+    jax.config.update("jax_enable_x64", True)
+    with mpmath.workdps(WORKING_DIGITS):
+        write("activations", ["mpmath"], activation_rows())
+        write("losses", ["mpmath"], {**elementwise_loss_rows(), **row_loss_rows()})
+    write("optimizers", ["torch", "jax", "optax"], optimizer_trajectories())
+    write("torch_network", ["torch"], torch_network())
+    write("optax_network", ["jax", "optax"], optax_network())
+    write("keras", ["keras", "jax"], keras_binary_cross_entropy())
+
+
+if __name__ == "__main__":
+    main()

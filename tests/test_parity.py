@@ -1,0 +1,374 @@
+"""Every registered activation, loss and optimizer, in each precision and backend, against oracle and golden values."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import fastgd as fg
+import numpy as np
+import pytest
+from fastgd._formula import ACTIVATIONS, LOSSES
+
+from counterparts import (
+    ACTIVATION_NAMES,
+    BACKENDS,
+    DTYPES,
+    HYPERPARAMETERS,
+    LOSS_NAMES,
+    OPTIMIZER_NAMES,
+    FedWithGradients,
+    float32_numbers,
+    model_of,
+    optimizer_named,
+    oracle_network,
+    oracle_rule,
+    random_target,
+    random_weights,
+)
+from golden import load
+from oracle import activations as oracle_activations
+from oracle import losses as oracle_losses
+from oracle import optimizers as oracle_optimizers
+from oracle.network import batches, train
+from oracle.philox import permutation
+from tolerances import (
+    activation_bound,
+    assert_within,
+    derivative_bound,
+    loss_bound,
+    loss_gradient_bound,
+    network_bounds,
+    training_bounds,
+    trajectory_bound,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def test_whatever_is_registered_has_its_line_in_the_oracle_and_its_golden_values():
+    """A declaration alone does not make a formula trusted."""
+    assert (
+        set(ACTIVATION_NAMES)
+        == set(oracle_activations.ACTIVATIONS)
+        == set(load("activations")) - {"versions"}
+    )
+    assert set(LOSS_NAMES) == set(oracle_losses.LOSSES) == set(load("losses")) - {"versions"}
+    assert set(OPTIMIZER_NAMES) == set(oracle_optimizers.OPTIMIZERS) == set(load("optimizers")["torch"])
+    assert set(OPTIMIZER_NAMES) == set(HYPERPARAMETERS)
+
+
+def test_declared_kinds_of_loss_are_those_of_the_oracle():
+    """Target, and whether a row has one loss."""
+    for name in LOSS_NAMES:
+        declared, textbook = LOSSES[name], oracle_losses.LOSSES[name]
+        assert (declared.target, declared.rowwise) == (textbook.target, textbook.rowwise), name
+
+
+# -------------------------------------------------------------------------------------------- activations
+@each_dtype
+@pytest.mark.parametrize("name", ACTIVATION_NAMES)
+def test_an_activation_called_on_an_array_equals_the_golden_values(name, dtype):
+    """In the dtype of the array."""
+    z, value, _ = np.array(load("activations")[name]).T
+    actual = ACTIVATIONS[name](z.astype(dtype))
+    assert actual.dtype == dtype
+    assert_within(actual, value, activation_bound(value, dtype), name)
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("name", ACTIVATION_NAMES)
+def test_activations_in_a_layer_equal_the_golden_values(name, dtype, backend):
+    """With no input but the bias, z is the golden point itself; |a - y| far above y passes f'(z) / 256 on."""
+    z, value, derivative = np.array(load("activations")[name]).T
+    n = len(z)
+    assert n == 256, "a power of two, so that the mean over the outputs is exact"
+    model = model_of([1, n], [name], "mean_absolute_error", dtype=dtype, backend=backend)
+    model.set_weights([np.zeros((1, n), dtype), z.astype(dtype)])
+    x, y = np.zeros((1, 1), dtype), np.full((1, n), -1e4, dtype)
+    scores = model.predict(x, raw=True)
+    assert scores.dtype == dtype
+    assert_within(scores[0], value, activation_bound(value, dtype), name)
+    _, (_, of_bias) = model.loss_and_gradients(x, y)
+    bound = derivative_bound(oracle_activations.ACTIVATIONS[name], z, dtype)
+    assert_within(of_bias * float(n), derivative, bound, f"derivative of {name}")
+
+
+# ------------------------------------------------------------------------------------------------- losses
+def golden_losses(name):
+    """Scores (n, O), targets, values and gradients of the golden file."""
+    columns = [np.array(column) for column in zip(*load("losses")[name], strict=True)]
+    return [c[:, None] if oracle_losses.LOSSES[name].rowwise is False else c for c in columns]
+
+
+@each_dtype
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_a_loss_called_on_arrays_equals_the_golden_values(name, dtype):
+    """Element by element; a row-wise loss refuses, and says what to call instead."""
+    z, y, value, _ = golden_losses(name)
+    if LOSSES[name].rowwise:
+        with pytest.raises(TypeError, match="rows"):
+            LOSSES[name](z, y)
+        return
+    actual = LOSSES[name](z.astype(dtype), y.astype(dtype))
+    assert actual.dtype == dtype
+    assert_within(actual, value, loss_bound(oracle_losses.LOSSES[name], z, y, dtype), name)
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_losses_of_a_model_equal_the_golden_values(name, dtype, backend):
+    """Row by row: with no input but the biases, these are the scores, and have the scores' gradient."""
+    z, y, value, gradient = golden_losses(name)
+    textbook = oracle_losses.LOSSES[name]
+    bound = loss_bound(textbook, z, y, dtype).reshape(len(z))
+    gradient_bound = loss_gradient_bound(textbook, z, y, dtype)
+    n_outputs = z.shape[1]
+    model = model_of([1, n_outputs], ["linear"], name, dtype=dtype, backend=backend)
+    x = np.zeros((1, 1), dtype)
+    for k in range(len(z)):
+        model.set_weights([np.zeros((1, n_outputs), dtype), z[k].astype(dtype)])
+        loss, (_, of_bias) = model.loss_and_gradients(x, y[k : k + 1])
+        assert_within(loss, value.reshape(len(z))[k], bound[k], f"{name} of row {k}")
+        assert_within(of_bias, gradient[k], gradient_bound[k], f"gradient of {name} at row {k}")
+        assert_within(model.evaluate(x, y[k : k + 1])["loss"], loss, 0.0, f"evaluate at row {k}")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if oracle_losses.LOSSES[name].rowwise])
+def test_labels_and_one_hot_rows_are_the_same_targets(name, dtype, backend):
+    """Labels of any integer type, rows of any real type."""
+    draw = np.random.default_rng(2)
+    x, labels = draw.normal(size=(9, 4)).astype(dtype), draw.integers(3, size=9)
+    model = model_of([4, 3], ["linear"], name, dtype=dtype, backend=backend, seed=4)
+    loss, gradients = model.loss_and_gradients(x, labels)
+    bounds = network_bounds(
+        oracle_network(["linear"], name), model.get_weights(), x.astype(float), labels, None, dtype
+    )
+    for target in (
+        labels.astype(np.int8),
+        labels.astype(np.uint64),
+        np.eye(3)[labels],
+        np.eye(3, dtype=int)[labels],
+    ):
+        other, other_gradients = model.loss_and_gradients(x, target)
+        assert_within(other, loss, 2 * bounds.loss, f"{name} of {target.dtype}")
+        for g, h, bound in zip(other_gradients, gradients, bounds.gradients, strict=True):
+            assert_within(g, h, 2 * bound, f"gradient of {name} of {target.dtype}")
+
+
+# --------------------------------------------------------------------------------------------- optimizers
+@each_backend
+@each_dtype
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [(library, name) for library in ("torch", "optax") for name in load("optimizers")[library]],
+)
+def test_optimizers_follow_the_golden_trajectories(library, name, dtype, backend):
+    """A hundred steps along given gradients."""
+    golden = load("optimizers")
+    start, gradients = np.array(golden["start"]), np.array(golden["gradients"])
+    hyperparameters = golden["hyperparameters"][name]
+    stepped = FedWithGradients(optimizer_named(name, **hyperparameters), start, dtype, backend)
+    actual = np.array([stepped.step(g) for g in gradients])
+    kept = np.array(golden["steps"]) - 1
+    bound = trajectory_bound(oracle_rule(name, **hyperparameters), start, gradients, dtype)
+    assert_within(actual[kept], golden[library][name], bound[kept], f"{name} against {library}")
+
+
+# ----------------------------------------------------------------------------------- a network's evaluation
+SHAPES = [
+    (1, [1, 1]),
+    (1, [3, 2, 4]),
+    (2, [17, 3]),
+    (5, [4, 16, 2]),
+    (7, [1, 33, 1, 5]),
+    (31, [15, 31, 7]),
+    (64, [16, 64, 10]),
+    (67, [65, 47, 3]),
+    (130, [5, 130, 17]),
+]
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize(("n", "sizes"), SHAPES)
+def test_shapes_beside_every_tile_edge_equal_the_oracle(n, sizes, dtype, backend):
+    """Rows and widths of one, below, at and above multiples of the vector and tile sizes."""
+    activations = ["tanh"] * (len(sizes) - 2) + ["linear"]
+    loss = "mean_squared_error" if sizes[-1] == 1 else "softmax_cross_entropy"
+    check_network(n, sizes, activations, loss, dtype, backend)
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
+def test_loss_gradients_and_predictions_equal_the_oracle(activation, loss, dtype, backend):
+    """Two hidden layers; L1 and L2; with sample weights and without."""
+    check_network(
+        11, [5, 7, 6, 3], [activation, activation, "linear"], loss, dtype, backend, l1=2**-8, l2=2**-5
+    )
+
+
+@each_backend
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
+def test_an_activation_may_stand_in_the_last_layer(activation, loss, backend):
+    """The loss then takes its output for the raw scores."""
+    check_network(6, [4, 5, 3], ["tanh", activation], loss, "float64", backend)
+
+
+def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
+    """Scores, predictions, loss and gradients of one model."""
+    draw = np.random.default_rng(n)
+    x = float32_numbers(draw.normal(size=(n, sizes[0])))
+    y, sample_weight = random_target(draw, loss, n, sizes[-1]), draw.uniform(0.25, 2.0, size=n)
+    weights = random_weights(draw, sizes)
+    network = oracle_network(activations, loss, l1=l1, l2=l2)
+    penalty = fg.ElasticNet(l1=l1, l2=l2) if l1 or l2 else None
+    model = model_of(sizes, activations, loss, dtype=dtype, backend=backend, penalty=penalty)
+    model.set_weights([w.astype(dtype) for w in weights])
+    bounds = network_bounds(network, weights, x, y, None, dtype)
+    assert_within(model.predict(x, raw=True), network.scores(weights, x), bounds.scores, "scores")
+    # A link of the scores is Lipschitz with 1, and rounds like an activation.
+    linked = network.predict(weights, x)
+    link_bound = bounds.scores.max(axis=1, keepdims=True) + activation_bound(linked, dtype)
+    assert_within(model.predict(x), linked, link_bound, "predictions")
+    for given in (None, sample_weight):
+        bounds = network_bounds(network, weights, x, y, given, dtype)
+        expected_loss, expected = network.loss_and_gradients(weights, x, y, given)
+        actual_loss, actual = model.loss_and_gradients(x, y, sample_weight=given)
+        assert_within(actual_loss, expected_loss, bounds.loss, "loss")
+        for k, (g, h, bound) in enumerate(zip(actual, expected, bounds.gradients, strict=True)):
+            assert g.dtype == dtype
+            assert_within(g, h, bound, f"gradient {k}")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("layer", [0, 1, 2, -1, -2, -3])
+def test_transform_gives_the_features_of_each_layer(layer, dtype, backend):
+    """Counted from either end; the last one's are the raw scores."""
+    draw = np.random.default_rng(8)
+    sizes, activations = [5, 7, 6, 3], ["tanh", "softplus", "linear"]
+    x, weights = float32_numbers(draw.normal(size=(9, 5))), random_weights(draw, sizes)
+    model = model_of(sizes, activations, "softmax_cross_entropy", dtype=dtype, backend=backend)
+    model.set_weights([w.astype(dtype) for w in weights])
+    k = layer % 3
+    part = oracle_network(activations[: k + 1], "mean_squared_error")
+    some_target = np.zeros((9, sizes[k + 1]))
+    bounds = network_bounds(part, weights[: 2 * k + 2], x, some_target, None, dtype)
+    assert_within(model.transform(x, layer=layer), part.scores(weights[: 2 * k + 2], x), bounds.scores)
+
+
+# ------------------------------------------------------------------------------------------------ training
+TRAINING_SHAPE = {"n": 10, "sizes": [4, 5, 3], "batch_size": 4, "epochs": 2, "seed": 12}
+
+
+@cache
+def trained_by_the_oracle(activation, loss, rule, dtype):
+    """Data, first and last weights, losses, and the bounds of both; two epochs with a short last batch."""
+    draw = np.random.default_rng(41)
+    n, sizes = TRAINING_SHAPE["n"], TRAINING_SHAPE["sizes"]
+    x, y = float32_numbers(draw.normal(size=(n, sizes[0]))), random_target(draw, loss, n, sizes[-1])
+    weights, sample_weight = random_weights(draw, sizes), draw.uniform(0.5, 2.0, size=n)
+    network = oracle_network([activation, "linear"], loss, l2=2**-6)
+    orders = [permutation(TRAINING_SHAPE["seed"], epoch, n) for epoch in range(TRAINING_SHAPE["epochs"])]
+    given = (network, weights, oracle_rule(rule, **HYPERPARAMETERS[rule]), x, y)
+    epochs = batches(orders, TRAINING_SHAPE["batch_size"])
+    trained, losses = train(*given, epochs, sample_weight)
+    weight_bounds, loss_bounds = training_bounds(*given, epochs, sample_weight, dtype)
+    return x, y, sample_weight, weights, trained, losses, weight_bounds, loss_bounds
+
+
+def training_grid():
+    """All combinations; a Latin square of them, in which every pair meets, is run every time."""
+    for (i, activation), (j, loss), (k, rule) in product(
+        enumerate(ACTIVATION_NAMES), enumerate(LOSS_NAMES), enumerate(OPTIMIZER_NAMES)
+    ):
+        marks = () if (i + j) % len(OPTIMIZER_NAMES) == k else pytest.mark.slow
+        yield pytest.param(activation, loss, rule, marks=marks)
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize(("activation", "loss", "rule"), training_grid())
+def test_training_equals_the_oracle(activation, loss, rule, dtype, backend):
+    """Weights and history after two shuffled epochs of mini-batches with sample weights and a penalty."""
+    x, y, sample_weight, weights, trained, losses, weight_bounds, loss_bounds = trained_by_the_oracle(
+        activation, loss, rule, dtype
+    )
+    model = model_of(
+        TRAINING_SHAPE["sizes"],
+        [activation, "linear"],
+        loss,
+        optimizer=optimizer_named(rule, **HYPERPARAMETERS[rule]),
+        penalty=fg.L2(2**-6),
+        dtype=dtype,
+        backend=backend,
+        seed=TRAINING_SHAPE["seed"],
+    )
+    model.set_weights([w.astype(dtype) for w in weights])
+    history = model.fit(
+        x,
+        y,
+        epochs=TRAINING_SHAPE["epochs"],
+        batch_size=TRAINING_SHAPE["batch_size"],
+        sample_weight=sample_weight,
+        verbose=0,
+    )
+    for k, (w, expected, bound) in enumerate(zip(model.get_weights(), trained, weight_bounds, strict=True)):
+        assert w.dtype == dtype
+        assert_within(w, expected, bound, f"weights {k}")
+    assert_within(history.history["loss"], losses, loss_bounds, "losses")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("name", ["torch_network", "optax_network"])
+def test_training_equals_the_training_of_other_libraries(name, dtype, backend):
+    """Twenty steps on batches in order, the golden file's first weights given."""
+    golden = load(name)
+    x, y = np.array(golden["x"]), np.array(golden["y"])
+    weights = [np.array(w) for w in golden["initial_weights"]]
+    activations = [layer["activation"] for layer in golden["layers"]]
+    l1, l2 = golden.get("l1", 0.0), golden.get("l2", 0.0)
+    sample_weight = np.array(golden["sample_weight"]) if "sample_weight" in golden else None
+    model = model_of(
+        [x.shape[1]] + [layer["n_outputs"] for layer in golden["layers"]],
+        activations,
+        golden["loss"],
+        optimizer=optimizer_named(golden["optimizer"], **golden["hyperparameters"]),
+        penalty=fg.ElasticNet(l1=l1, l2=l2),
+        dtype=dtype,
+        backend=backend,
+    )
+    model.set_weights([w.astype(dtype) for w in weights])
+    model.fit(
+        x,
+        y,
+        epochs=golden["n_epochs"],
+        batch_size=golden["batch_size"],
+        shuffle=False,
+        sample_weight=sample_weight,
+        verbose=0,
+    )
+    weight_bounds, _ = training_bounds(
+        oracle_network(activations, golden["loss"], l1=l1, l2=l2),
+        weights,
+        oracle_rule(golden["optimizer"], **golden["hyperparameters"]),
+        x,
+        y,
+        batches([range(len(x))] * golden["n_epochs"], golden["batch_size"]),
+        sample_weight,
+        dtype,
+    )
+    for k, (w, bound) in enumerate(zip(model.get_weights(), weight_bounds, strict=True)):
+        assert_within(w, golden["final_weights"][k], bound, f"{name}: weights {k}")

@@ -1,0 +1,453 @@
+"""Training as a whole: batches, repeatability, weights of samples and classes, stopping, resuming."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import fastgd as fg
+import numpy as np
+import pytest
+
+from counterparts import (
+    BACKENDS,
+    DTYPES,
+    HYPERPARAMETERS,
+    OPTIMIZER_NAMES,
+    model_of,
+    optimizer_named,
+    oracle_network,
+    oracle_rule,
+)
+from oracle.philox import permutation
+from tolerances import assert_same_bits, assert_within, network_bounds, training_bounds, unit_roundoff
+
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def blobs(n=60, n_features=4, n_classes=3, seed=0):
+    """Points about one centre for each class, and their labels."""
+    draw = np.random.default_rng(seed)
+    centres = 2.0 * draw.normal(size=(n_classes, n_features))
+    labels = draw.integers(n_classes, size=n)
+    return centres[labels] + draw.normal(size=(n, n_features)), labels
+
+
+def classifier(backend, dtype="float64", optimizer=None, seed=3, sizes=(4, 8, 3), **options):
+    """A built classifier of the blobs."""
+    activations = ["tanh"] * (len(sizes) - 2) + ["linear"]
+    optimizer = fg.Adam(0.01) if optimizer is None else optimizer
+    return model_of(
+        sizes,
+        activations,
+        "softmax_cross_entropy",
+        optimizer=optimizer,
+        dtype=dtype,
+        backend=backend,
+        seed=seed,
+        **options,
+    )
+
+
+# ----------------------------------------------------------------------------------------------- batches
+@each_backend
+@pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (7, 7), (60, 60), (None, 60)])
+def test_fit_takes_the_steps_of_its_batches(batch_size, size, backend):
+    """True SGD, mini-batches with a short last one, the full batch: the steps of train_on_batch in that order."""
+    x, y = blobs()
+    model, stepped = classifier(backend), classifier(backend)
+    history = model.fit(x, y, epochs=2, batch_size=batch_size, verbose=0)
+    losses = []
+    for epoch in range(2):
+        order = permutation(3, epoch, 60)
+        rows = [order[k : k + size] for k in range(0, 60, size)]
+        losses.append(sum(len(r) * stepped.train_on_batch(x[r], y[r]) for r in rows) / 60)
+    assert_same_bits(model.get_weights(), stepped.get_weights(), "weights")
+    # The same sixty numbers, added up and scaled in another order.
+    assert_within(history.history["loss"], losses, 130 * unit_roundoff(float) * np.array(losses), "losses")
+
+
+@each_backend
+def test_rows_keep_their_order_without_shuffling(backend):
+    """shuffle=False takes the batches from the top, in every epoch."""
+    x, y = blobs()
+    model, stepped = classifier(backend), classifier(backend)
+    model.fit(x, y, epochs=2, batch_size=25, shuffle=False, verbose=0)
+    for _ in range(2):
+        for k in (0, 25, 50):
+            stepped.train_on_batch(x[k : k + 25], y[k : k + 25])
+    assert_same_bits(model.get_weights(), stepped.get_weights())
+
+
+@each_backend
+def test_train_on_batch_gives_the_loss_before_its_step(backend):
+    """The number that loss_and_gradients reports, penalty included."""
+    x, y = blobs()
+    model = classifier(backend, penalty=fg.L2(0.1))
+    before, _ = model.loss_and_gradients(x, y)
+    assert model.train_on_batch(x, y) == before
+    after, _ = model.loss_and_gradients(x, y)
+    assert after < before
+
+
+@each_backend
+def test_the_history_of_a_full_batch_is_the_loss_before_each_step(backend):
+    """One step an epoch: the first value is the loss of the first weights."""
+    x, y = blobs()
+    model = classifier(backend, penalty=fg.L1(0.01))
+    before, _ = model.loss_and_gradients(x, y)
+    history = model.fit(x, y, epochs=5, batch_size=None, shuffle=False, verbose=0)
+    losses = history.history["loss"]
+    assert len(losses) == 5
+    assert all(type(loss) is float for loss in losses)
+    assert_within(losses[0], before, 4 * unit_roundoff(float) * before)
+    assert losses == sorted(losses, reverse=True)
+
+
+@each_backend
+def test_a_network_learns(backend):
+    """From chance to nearly all of the blobs."""
+    x, y = blobs(n=300)
+    model = classifier(backend, dtype="float32")
+    assert model.evaluate(x, y)["accuracy"] < 0.8
+    model.fit(x, y, epochs=40, batch_size=16, verbose=0)
+    result = model.evaluate(x, y)
+    assert result["accuracy"] > 0.95
+    assert result["accuracy"] == np.mean(model.predict(x).argmax(axis=1) == y)
+
+
+# ------------------------------------------------------------------------------------------ repeatability
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
+def test_the_same_seed_gives_the_same_bits(rule, dtype, backend):
+    """Initial weights, order of rows, weights after training, history; another seed gives others."""
+    x, y = blobs()
+
+    def run(seed):
+        optimizer = optimizer_named(rule, **HYPERPARAMETERS[rule])
+        model = classifier(backend, dtype=dtype, optimizer=optimizer, seed=seed)
+        history = model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+        return [*model.get_weights(), np.array(history.history["loss"])]
+
+    first = run(5)
+    assert_same_bits(run(5), first)
+    assert not np.array_equal(run(6)[0], first[0])
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [(60, 8, (4, 8, 3)), (257, 100, (9, 33, 17, 5)), (520, 256, (64, 130, 65, 10)), (600, None, (40, 96, 8))],
+)
+def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype):
+    """Training, gradients and predictions with one, two and three threads, on odd shapes too."""
+    x, y = blobs(n, sizes[0], sizes[-1])
+
+    def run(n_threads):
+        model = classifier("cython", dtype=dtype, sizes=sizes, n_threads=n_threads)
+        history = model.fit(x, y, epochs=2, batch_size=batch_size, verbose=0)
+        loss, gradients = model.loss_and_gradients(x, y)
+        evaluated = model.evaluate(x, y)
+        numbers = np.array([loss, evaluated["loss"], evaluated["accuracy"], *history.history["loss"]])
+        return [*model.get_weights(), *gradients, model.predict(x), model.transform(x, layer=0), numbers]
+
+    first = run(1)
+    for n_threads in (2, 3):
+        assert_same_bits(run(n_threads), first, f"{n_threads} threads")
+
+
+@each_backend
+def test_initial_weights_do_not_depend_on_the_backend(backend):
+    """They are drawn from the counters alone."""
+    assert_same_bits(classifier(backend).get_weights(), classifier("numpy").get_weights())
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
+def test_training_twice_equals_training_on(rule, dtype, backend):
+    """fit(2) and fit(3) are fit(5): optimizer state, step counts and orders of rows go on."""
+    x, y = blobs()
+
+    def fitted(parts):
+        optimizer = optimizer_named(rule, **HYPERPARAMETERS[rule])
+        model = classifier(backend, dtype=dtype, optimizer=optimizer)
+        losses = []
+        for epochs in parts:
+            losses += model.fit(x, y, epochs=epochs, batch_size=16, verbose=0).history["loss"][-epochs:]
+        return [*model.get_weights(), np.array(losses)]
+
+    assert_same_bits(fitted([2, 3]), fitted([5]))
+
+
+# ------------------------------------------------------------------------------------------------ weights
+@each_backend
+@each_dtype
+def test_weights_of_samples_equal_repetition(dtype, backend):
+    """In the full batch a row of weight k stands for k copies; the loss and gradients agree within rounding."""
+    x, y = blobs(n=12)
+    x = x.astype(np.float32).astype(float)
+    times = np.array([1, 2, 3, 0, 1, 1, 4, 2, 0, 1, 2, 1])
+    weighted, repeated = (classifier(backend, dtype=dtype, penalty=fg.L2(0.01)) for _ in range(2))
+    weights = [w.astype(float) for w in weighted.get_weights()]
+    network = oracle_network(["tanh", "linear"], "softmax_cross_entropy", l2=0.01)
+    bounds = network_bounds(network, weights, x, y, times.astype(float), dtype)
+    many, many_y = np.repeat(x, times, axis=0), np.repeat(y, times)
+    loss, gradients = weighted.loss_and_gradients(x, y, sample_weight=times)
+    other, other_gradients = repeated.loss_and_gradients(many, many_y)
+    assert_within(loss, other, 2 * bounds.loss, "loss")
+    for k, (g, h, bound) in enumerate(zip(gradients, other_gradients, bounds.gradients, strict=True)):
+        assert_within(g, h, 2 * bound, f"gradient {k}")
+    assert_within(
+        weighted.evaluate(x, y, sample_weight=times)["loss"],
+        repeated.evaluate(many, many_y)["loss"],
+        2 * bounds.loss,
+    )
+    accuracies = (
+        weighted.evaluate(x, y, sample_weight=times)["accuracy"],
+        repeated.evaluate(many, many_y)["accuracy"],
+    )
+    assert_within(accuracies[0], accuracies[1], 4 * unit_roundoff(float))
+    weighted.fit(x, y, sample_weight=times, epochs=3, batch_size=None, shuffle=False, verbose=0)
+    repeated.fit(many, many_y, epochs=3, batch_size=None, shuffle=False, verbose=0)
+    weight_bounds, _ = training_bounds(
+        network,
+        weights,
+        oracle_rule("adam", learning_rate=0.01),
+        x,
+        y,
+        [[range(12)]] * 3,
+        times.astype(float),
+        dtype,
+    )
+    for k, (w, v, bound) in enumerate(
+        zip(weighted.get_weights(), repeated.get_weights(), weight_bounds, strict=True)
+    ):
+        assert_within(w, v, 2 * bound, f"weights {k}")
+
+
+@each_backend
+def test_only_the_ratios_of_sample_weights_count(backend):
+    """A power of two times the weights gives the same bits."""
+    x, y = blobs()
+    weight = np.random.default_rng(1).uniform(0.5, 1.0, size=60)
+    results = []
+    for factor in (1.0, 64.0):
+        model = classifier(backend)
+        model.fit(x, y, sample_weight=factor * weight, epochs=2, batch_size=16, verbose=0)
+        results.append(model.get_weights())
+    assert_same_bits(results[1], results[0])
+
+
+@each_backend
+@pytest.mark.parametrize("rows", [False, True])
+def test_weights_of_classes_are_weights_of_their_samples(rows, backend):
+    """For labels and for one-hot rows; together with sample weights they multiply."""
+    x, y = blobs()
+    of_class = {0: 2.0, 1: 0.5, 2: 1.0}
+    of_sample = np.random.default_rng(1).uniform(0.5, 1.0, size=60)
+    by_class, by_sample = classifier(backend), classifier(backend)
+    target = np.eye(3)[y] if rows else y
+    by_class.fit(
+        x, target, class_weight=of_class, sample_weight=of_sample, epochs=2, batch_size=16, verbose=0
+    )
+    product = of_sample * np.array([2.0, 0.5, 1.0])[y]
+    by_sample.fit(x, target, sample_weight=product, epochs=2, batch_size=16, verbose=0)
+    assert_same_bits(by_class.get_weights(), by_sample.get_weights())
+
+
+# ---------------------------------------------------------------------------------------------- validation
+@each_backend
+def test_validation_reports_the_loss_after_each_epoch(backend):
+    """One value per epoch; the last is what evaluate says; it changes nothing in the training."""
+    x, y = blobs(n=80)
+    model, without = classifier(backend), classifier(backend)
+    history = model.fit(x[:60], y[:60], validation_data=(x[60:], y[60:]), epochs=4, batch_size=8, verbose=0)
+    plain = without.fit(x[:60], y[:60], epochs=4, batch_size=8, verbose=0)
+    result = model.evaluate(x[60:], y[60:])
+    assert len(history.history["val_loss"]) == 4
+    assert history.history["val_loss"][-1] == result["loss"]
+    assert history.history["val_accuracy"][-1] == result["accuracy"]
+    assert history.history["loss"] == plain.history["loss"]
+    assert_same_bits(model.get_weights(), without.get_weights())
+    assert "val_loss" not in plain.history
+
+
+@each_backend
+def test_verbose_shows_one_line_for_each_epoch(backend, capsys):
+    """With the epoch's loss; and nothing at all when it is 0."""
+    x, y = blobs()
+    model = classifier(backend)
+    model.fit(x, y, epochs=3, batch_size=8, verbose=0)
+    assert capsys.readouterr().out == ""
+    model.fit(x, y, epochs=3, batch_size=8, verbose=1)
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 3
+    assert all("loss" in line for line in lines)
+
+
+# ---------------------------------------------------------------------------------------------- divergence
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("batch_size", [1, 8, None])
+def test_divergence_is_named_and_leaves_finite_weights(batch_size, dtype, backend):
+    """Epoch, step, learning rate and a remedy; predictions of the model that is left are finite."""
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(40, 3)), draw.normal(size=(40, 2))
+    model = model_of(
+        [3, 8, 2],
+        ["linear", "linear"],
+        "mean_squared_error",
+        optimizer=fg.SGD(7.5),
+        dtype=dtype,
+        backend=backend,
+    )
+    with pytest.raises(fg.DivergenceError) as caught:
+        model.fit(x, y, epochs=500, batch_size=batch_size, verbose=0)
+    error, message = caught.value, str(caught.value)
+    assert isinstance(error, ArithmeticError)
+    steps_per_epoch = -(-40 // (batch_size or 40))
+    assert error.learning_rate == 7.5
+    assert error.epoch == -(-error.step // steps_per_epoch)
+    for part in (f"epoch {error.epoch}", f"step {error.step}", "learning rate", "7.5"):
+        assert part in message
+    assert any(word in message for word in ("smaller", "lower", "reduce", "scale"))
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@each_backend
+def test_divergence_stops_before_the_step_that_would_spoil_the_weights(backend):
+    """The weights left are those of the steps before: as many as the error's step says."""
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(40, 3)), draw.normal(size=(40, 1))
+
+    def regression():
+        return model_of(
+            [3, 1], ["linear"], "mean_squared_error", optimizer=fg.SGD(50.0), dtype="float32", backend=backend
+        )
+
+    model, stepped = regression(), regression()
+    with pytest.raises(fg.DivergenceError) as caught:
+        model.fit(x, y, epochs=100, batch_size=None, shuffle=False, verbose=0)
+    for _ in range(caught.value.step - 1):
+        stepped.train_on_batch(x, y)
+    assert_same_bits(model.get_weights(), stepped.get_weights())
+    before = stepped.get_weights()
+    with pytest.raises(fg.DivergenceError):
+        stepped.train_on_batch(x, y)
+    assert_same_bits(stepped.get_weights(), before)
+
+
+@each_backend
+def test_training_may_go_on_with_a_smaller_step_after_divergence(backend):
+    """From weights that are given anew."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 3))
+    y = x @ np.ones((3, 1))
+    optimizer = fg.SGD(50.0)
+    model = model_of(
+        [3, 1], ["linear"], "mean_squared_error", optimizer=optimizer, dtype="float64", backend=backend
+    )
+    start = model.get_weights()
+    with pytest.raises(fg.DivergenceError):
+        model.fit(x, y, epochs=300, batch_size=None, verbose=0)
+    model.set_weights(start)
+    optimizer.learning_rate = 0.1
+    model.fit(x, y, epochs=300, batch_size=None, verbose=0)
+    assert model.evaluate(x, y)["loss"] < 1e-12
+
+
+# -------------------------------------------------------------------------- interrupts and other threads
+def interrupt_during(action, delay=0.3):
+    """Run an action that the user interrupts with Ctrl-C after a while."""
+    timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            action()
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@each_backend
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_interrupt_leaves_the_model_as_of_its_last_finished_step(n_threads, backend):
+    """Walking the same steps one by one comes past exactly these weights; then training goes on."""
+    x, y = blobs(n=600)
+    model, stepped = (classifier(backend, n_threads=n_threads) for _ in range(2))
+    start = time.perf_counter()
+    interrupt_during(lambda: model.fit(x, y, epochs=10**6, batch_size=200, shuffle=False, verbose=0))
+    assert time.perf_counter() - start < 5.0
+    left = model.get_weights()
+    assert all(np.isfinite(w).all() for w in left)
+    assert not np.array_equal(left[0], classifier(backend).get_weights()[0])
+    assert is_passed_by(stepped, left, x, y, batch_size=200)
+    before = model.evaluate(x, y)["loss"]
+    history = model.fit(x, y, epochs=20, batch_size=200, verbose=0)
+    assert len(history.history["loss"]) == 20
+    assert np.isfinite(history.history["loss"]).all()
+    assert model.evaluate(x, y)["loss"] < before + 0.1
+
+
+def is_passed_by(stepped, weights, x, y, batch_size, most_epochs=100_000):
+    """Whether training step by step, rows in order, comes to these weights bit for bit."""
+    batches = [(x[k : k + batch_size], y[k : k + batch_size]) for k in range(0, len(x), batch_size)]
+    for _ in range(most_epochs):
+        for batch in batches:
+            stepped.train_on_batch(*batch)
+            if all(np.array_equal(a, b) for a, b in zip(stepped.get_weights(), weights, strict=True)):
+                return True
+    return False
+
+
+@each_backend
+def test_other_python_threads_run_during_fit(backend):
+    """A thread that only counts goes on counting: training does not hold the interpreter."""
+    x, y = blobs(n=2000, n_features=64, n_classes=10)
+    model = classifier(backend, dtype="float32", sizes=(64, 64, 10), n_threads=1)
+    ticks, stop = [], threading.Event()
+
+    def count():
+        while not stop.wait(0.001):
+            ticks.append(time.perf_counter())
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        start = time.perf_counter()
+        model.fit(x, y, epochs=40, batch_size=32, verbose=0)
+        end = time.perf_counter()
+    finally:
+        stop.set()
+        thread.join()
+    during = [t for t in ticks if start < t < end]
+    assert end - start > 0.05, "too short to tell"
+    # A thousand a second if it had the processor to itself.
+    assert len(during) > 20 * (end - start)
+
+
+@each_backend
+def test_models_may_be_trained_in_two_threads_at_once(backend):
+    """Each gives the bits that it gives alone."""
+    x, y = blobs(n=400)
+
+    def run(seed, results):
+        model = classifier(backend, seed=seed)
+        model.fit(x, y, epochs=10, batch_size=16, verbose=0)
+        results[seed] = model.get_weights()
+
+    alone: dict[int, list] = {}
+    together: dict[int, list] = {}
+    for seed in (1, 2):
+        run(seed, alone)
+    threads = [threading.Thread(target=run, args=(seed, together)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in (1, 2):
+        assert_same_bits(together[seed], alone[seed])
