@@ -96,6 +96,6 @@ def extension(name):
                      depends=[str(path) for path in ENGINE.glob("*.[hc]")])
 
 
-setup(ext_modules=cythonize([extension("arrays"), extension("network")], build_dir="build/cython",
+setup(ext_modules=cythonize([extension(name) for name in ("arrays", "network", "plain")], build_dir="build/cython",
                             compiler_directives={"language_level": "3"}),
       cmdclass={"build_ext": BuildKernels})

@@ -6,7 +6,6 @@ To add a library: one subclass of :class:`Competitor`, and its line in ``COMPETI
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -25,25 +24,21 @@ class Competitor(ABC):
     ----------
     name : str
         How the library is called on the command line and in the tables.
-    distribution : str
-        The installed package that it comes from.
     modules : tuple of str
-        What has to be importable.
+        What has to be importable; the first one tells the version.
     forms : tuple of str
         Names of the methods that train.
     """
 
     name: ClassVar[str]
-    distribution: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     forms: ClassVar[tuple[str, ...]]
 
     @classmethod
     def version(cls) -> str:
         """Import the library and return its version; ImportError if it is not installed."""
-        for module in cls.modules:
-            importlib.import_module(module)
-        return importlib.metadata.version(cls.distribution)
+        library, *_ = [importlib.import_module(module) for module in cls.modules]
+        return library.__version__
 
     def __init__(self, problem: Problem, n_threads: int):
         self.problem = problem
@@ -67,7 +62,6 @@ class FastGD(Competitor):
     """fastgd: a whole ``fit``, or a call per step."""
 
     name = "fastgd"
-    distribution = "fastgd"
     modules = ("fastgd",)
     forms = ("fit", "train_on_batch")
 
@@ -100,7 +94,6 @@ class PyTorch(Competitor):
     """PyTorch, eager: the fused Adam, tensors loaded beforehand, gradients set to None, no DataLoader."""
 
     name = "pytorch"
-    distribution = "torch"
     modules = ("torch",)
     forms = ("eager",)
 
@@ -155,7 +148,6 @@ class JAX(Competitor):
     """JAX, buffers donated: the whole loop compiled (``lax.scan`` over the batches), or a call per step."""
 
     name = "jax"
-    distribution = "jax"
     modules = ("jax",)
     forms = ("scan", "jitted_step")
 
@@ -226,8 +218,7 @@ class ScikitLearn(Competitor):
     """scikit-learn's MLPClassifier in float32: a whole ``fit``, or ``partial_fit`` with a batch per call."""
 
     name = "scikit-learn"
-    distribution = "scikit-learn"
-    modules = ("sklearn.neural_network", "threadpoolctl")
+    modules = ("sklearn", "threadpoolctl")
     forms = ("fit", "partial_fit")
 
     def prepare(self) -> None:

@@ -1,7 +1,8 @@
 """Activation functions: each a formula with its derivative, by which a backend fuses it into its kernels.
 
 An activation is called on an array, ``relu(z)``, or, without one, gives a copy with other parameters,
-``leaky_relu(slope=0.2)``. Every derivative here is a formula of the output, so the forward pass keeps only that.
+``leaky_relu(slope=0.2)``. Every derivative here is a formula of the output, so the forward pass keeps only
+that.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def sigmoid(z):
 
     Notes
     -----
-    Written with e^-|z|, which cannot overflow: e^z / (1 + e^z) below zero, 1 / (1 + e^-z) above. The derivative is
-    a (1 - a).
+    Written with e^-|z|, which cannot overflow: e^z / (1 + e^z) below zero, 1 / (1 + e^-z) above. The
+    derivative is a (1 - a).
 
     Examples
     --------

@@ -1,15 +1,21 @@
 """Losses on raw scores: elementwise ones as formulas, row-wise ones as declarations of kernels.
 
-A loss owns its link, what turns scores into predictions; `predict` applies it. Calling an elementwise loss gives its
-values element by element; what a model reports is their weighted mean, over the outputs too.
+A loss owns its link, what turns scores into predictions; `predict` applies it. Calling an elementwise loss
+gives its values element by element; what a model reports is their weighted mean, over the outputs too.
 """
 
 from __future__ import annotations
 
 from ._formula import exp, log1p, loss, rowwise_loss
 
-__all__ = ["binary_cross_entropy", "half_squared_error", "mean_absolute_error", "mean_squared_error",
-           "multiclass_hinge", "softmax_cross_entropy"]
+__all__ = [
+    "binary_cross_entropy",
+    "half_squared_error",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "multiclass_hinge",
+    "softmax_cross_entropy",
+]
 
 
 @loss(link="linear", target="real")
@@ -128,8 +134,8 @@ def binary_cross_entropy(score, target):
 
     Notes
     -----
-    Computed as max(s, 0) - s y + log(1 + e^-|s|), which neither overflows nor takes the logarithm of zero. The
-    derivative by the score is p - y, computed without cancellation where p is near 1.
+    Computed as max(s, 0) - s y + log(1 + e^-|s|), which neither overflows nor takes the logarithm of zero.
+    The derivative by the score is p - y, computed without cancellation where p is near 1.
 
     Examples
     --------
@@ -144,15 +150,20 @@ def binary_cross_entropy(score, target):
 def _(score, target):
     e = exp(-abs(score))
     tail = e / (1.0 + e)
-    # sigmoid(score) is tail below zero and 1 - tail above; taken apart so that nothing near 1 is subtracted from 1.
+    # sigmoid(score) is tail below zero and 1 - tail above; taken apart, or 1 would be subtracted from 1.
     return tail - target if score < 0.0 else (1.0 - target) - tail
 
 
-softmax_cross_entropy = rowwise_loss("softmax_cross_entropy", link="softmax", target="class", module=__name__, doc="""\
+softmax_cross_entropy = rowwise_loss(
+    "softmax_cross_entropy",
+    link="softmax",
+    target="class",
+    module=__name__,
+    doc="""\
 Cross-entropy of the probabilities p = softmax(s) of a row of scores: l = -sum_k y_k log p_k.
 
-For an integer label c this is log(sum_k e^s_k) - s_c, computed from the scores less their largest. The derivative by
-the scores is p - y (for targets that sum to 1).
+For an integer label c this is log(sum_k e^s_k) - s_c, computed from the scores less their largest. The
+derivative by the scores is p - y (for targets that sum to 1).
 
 Targets are integer labels from 0 to C - 1, or rows of C probabilities.
 
@@ -163,13 +174,19 @@ Examples
 <loss softmax_cross_entropy>
 >>> softmax_cross_entropy.link, softmax_cross_entropy.target, softmax_cross_entropy.rowwise
 ('softmax', 'class', True)
-""")
+""",
+)
 
-multiclass_hinge = rowwise_loss("multiclass_hinge", link="linear", target="label", module=__name__, doc="""\
+multiclass_hinge = rowwise_loss(
+    "multiclass_hinge",
+    link="linear",
+    target="label",
+    module=__name__,
+    doc="""\
 Hinge loss of Weston and Watkins over a row of scores: l = sum over j != c of max(0, 1 + s_j - s_c).
 
-c is the right class. A wrong class counts until its score is at least 1 below the right one's. The derivative by s_j
-is 1 where it counts; by s_c, minus the number of those.
+c is the right class. A wrong class counts until its score is at least 1 below the right one's. The derivative
+by s_j is 1 where it counts; by s_c, minus the number of those.
 
 Targets are integer labels from 0 to C - 1, or one-hot rows.
 
@@ -182,4 +199,5 @@ Examples
 >>> from fastgd.losses import multiclass_hinge
 >>> multiclass_hinge.link, multiclass_hinge.target, multiclass_hinge.rowwise
 ('linear', 'label', True)
-""")
+""",
+)

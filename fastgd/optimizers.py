@@ -1,12 +1,13 @@
 """Optimizers: the rule for one parameter as a formula, and the classes that give its scalars step by step.
 
-A rule sees one weight, its gradient and its state. What is the same for all weights is computed once per step, in
-float64, by the class: so a complement such as 1 - beta2 reaches a float32 kernel with all its digits.
+A rule sees one weight, its gradient and its state. What is the same for all weights is computed once per
+step, in float64, by the class: so a complement such as 1 - beta2 reaches a float32 kernel with all its
+digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._formula import OPTIMIZERS, OptimizerRule, get, optimizer, sqrt
@@ -78,14 +79,15 @@ def adam(w, g, m, v, *, step, beta1, beta2, one_minus_beta1, one_minus_beta2, ep
 
 
 class Optimizer:
-    """A rule with its hyperparameters; the classes below are ready-made, a user's own rule is wrapped in this one.
+    """A rule with its hyperparameters. The classes below are ready-made; this one takes a user's own rule.
 
     Parameters
     ----------
     rule : OptimizerRule or str
         A rule declared with ``@optimizer``, or its name.
     **hyperparameters : float
-        Values of the rule's scalars; those with a default may be left out.
+        Values of the rule's scalars; those with a default may be left out. A class that computes scalars in
+        `each_step` takes what it computes them from.
 
     Attributes
     ----------
@@ -107,13 +109,19 @@ class Optimizer:
     ranges: ClassVar[Mapping[str, str]] = {"learning_rate": "[0, inf)"}
 
     def __init__(self, rule: OptimizerRule | str, **hyperparameters: float) -> None:
+        import numpy
+
         self.rule: OptimizerRule = get(OPTIMIZERS, rule)
         self.hyperparameters: dict[str, Any] = {}
-        given = {**self.rule.formula.defaults, **hyperparameters}
-        if set(given) != set(self.rule.scalars):
-            raise ValueError(f"optimizer {self.rule.name!r}: got hyperparameters {', '.join(given) or 'none'}, "
-                             f"expected {', '.join(self.rule.scalars)}")
-        self._set(**{name: given[name] for name in self.rule.scalars})
+        self._set(**{**self.rule.formula.defaults, **hyperparameters})
+        computed = self.each_step(numpy.ones(1))
+        known = {*self.hyperparameters, *computed}
+        # What is no scalar of the rule must be there for what is computed from it.
+        if not known.issuperset(self.rule.scalars) or not (computed or known.issubset(self.rule.scalars)):
+            raise ValueError(
+                f"{type(self).__name__}: got hyperparameters {', '.join(self.hyperparameters) or 'none'}, "
+                f"expected {', '.join(self.rule.scalars)} of rule {self.rule.name!r}"
+            )
 
     def _set(self, **values: float) -> None:
         for name, value in values.items():
@@ -149,7 +157,8 @@ class Optimizer:
         Returns
         -------
         dict
-            Name to a float or to an array as long as `t`. What is not named is taken from the hyperparameters.
+            Name to a float or to an array as long as `t`. What is not named is taken from the
+            hyperparameters.
         """
         return {}
 
@@ -180,9 +189,12 @@ class Optimizer:
                [0.5 , 0.75]])
         """
         import numpy
+
         if first_step < 1 or n_steps < 0:
-            raise ValueError(f"scalars: got first_step={first_step}, n_steps={n_steps}, "
-                             "expected first_step of at least 1 and n_steps of at least 0")
+            raise ValueError(
+                f"scalars: got first_step={first_step}, n_steps={n_steps}, "
+                "expected first_step of at least 1 and n_steps of at least 0"
+            )
         t = numpy.arange(first_step, first_step + n_steps, dtype=numpy.float64)
         values = {**self.hyperparameters, **self.each_step(t)}
         table = numpy.empty((n_steps, len(self.rule.scalars)))
@@ -193,7 +205,11 @@ class Optimizer:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Optimizer):
             return NotImplemented
-        return (type(self), self.rule, self.hyperparameters) == (type(other), other.rule, other.hyperparameters)
+        return (type(self), self.rule, self.hyperparameters) == (
+            type(other),
+            other.rule,
+            other.hyperparameters,
+        )
 
     def __hash__(self) -> int:
         return hash((type(self), self.rule))
@@ -223,8 +239,9 @@ class SGD(Optimizer):
 
     Notes
     -----
-    Without momentum: w <- w - learning_rate g. With it: b <- momentum b + g, then w <- w - learning_rate b, or, in
-    Nesterov's form, w <- w - learning_rate (g + momentum b). The learning rate stays outside the buffer, as in PyTorch.
+    Without momentum: w <- w - learning_rate g. With it: b <- momentum b + g, then w <- w - learning_rate b,
+    or, in Nesterov's form, w <- w - learning_rate (g + momentum b). The learning rate stays outside the
+    buffer, as in PyTorch.
 
     References
     ----------
@@ -272,7 +289,8 @@ class Adagrad(Optimizer):
 
     References
     ----------
-    Duchi, Hazan & Singer, Adaptive subgradient methods for online learning and stochastic optimization, JMLR 2011.
+    Duchi, Hazan & Singer, Adaptive subgradient methods for online learning and stochastic optimization, JMLR
+    2011.
 
     Examples
     --------
@@ -291,11 +309,6 @@ class _Averaging(Optimizer):
     """What the optimizers that keep a running mean by `rho` share: its complement, in float64."""
 
     ranges = {"learning_rate": "[0, inf)", "rho": "[0, 1)", "eps": "(0, inf)"}
-
-    def __init__(self, rule: OptimizerRule, learning_rate: float, rho: float, eps: float) -> None:
-        self.rule = rule
-        self.hyperparameters = {}
-        self._set(learning_rate=learning_rate, rho=rho, eps=eps)
 
     def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
         return {"one_minus_rho": 1.0 - self.hyperparameters["rho"]}
@@ -334,11 +347,11 @@ class RMSprop(_Averaging):
     """
 
     def __init__(self, learning_rate: float = 0.01, rho: float = 0.99, eps: float = 1e-8) -> None:
-        super().__init__(rmsprop, learning_rate, rho, eps)
+        super().__init__(rmsprop, learning_rate=learning_rate, rho=rho, eps=eps)
 
 
 class Adadelta(_Averaging):
-    """Adadelta: steps in the unit of the weights, from running means of squared gradients and squared changes.
+    """Adadelta: steps in the unit of the weights, from running means of squared gradients and changes.
 
     Parameters
     ----------
@@ -371,7 +384,7 @@ class Adadelta(_Averaging):
     """
 
     def __init__(self, learning_rate: float = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
-        super().__init__(adadelta, learning_rate, rho, eps)
+        super().__init__(adadelta, learning_rate=learning_rate, rho=rho, eps=eps)
 
 
 class Adam(Optimizer):
@@ -410,20 +423,28 @@ class Adam(Optimizer):
 
     ranges = {"learning_rate": "[0, inf)", "beta1": "[0, 1)", "beta2": "[0, 1)", "eps": "(0, inf)"}
 
-    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
-                 eps: float = 1e-8) -> None:
-        self.rule = adam
-        self.hyperparameters = {}
-        self._set(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
+    def __init__(
+        self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
+        super().__init__(adam, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
 
     def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
         beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
-        return {"step": self.learning_rate / (1.0 - beta1**t), "root": (1.0 - beta2**t) ** -0.5,
-                "one_minus_beta1": 1.0 - beta1, "one_minus_beta2": 1.0 - beta2}
+        return {
+            "step": self.learning_rate / (1.0 - beta1**t),
+            "root": (1.0 - beta2**t) ** -0.5,
+            "one_minus_beta1": 1.0 - beta1,
+            "one_minus_beta2": 1.0 - beta2,
+        }
 
 
-BY_NAME: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSprop, "adadelta": Adadelta,
-                                       "adam": Adam}
+BY_NAME: dict[str, Callable[[], Optimizer]] = {
+    "sgd": SGD,
+    "adagrad": Adagrad,
+    "rmsprop": RMSprop,
+    "adadelta": Adadelta,
+    "adam": Adam,
+}
 
 
 def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
@@ -441,17 +462,19 @@ def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
     >>> from fastgd.optimizers import resolve
     >>> resolve("adam")
     Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-08)
-    >>> resolve("adma")
+    >>> resolve("adma")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: unknown optimizer 'adma'; did you mean 'adam' or 'adagrad' or 'adadelta'? known: sgd, adagrad, rmsprop, adadelta, adam
+    ValueError: unknown optimizer 'adma'; did you mean 'adam' or ...
     """
     declared = {name: rule for name, rule in OPTIMIZERS.items() if not rule.module.startswith("fastgd.")}
     found = get({**BY_NAME, **declared}, given, kind="optimizer")
-    if isinstance(found, type) and issubclass(found, Optimizer):
+    if found in BY_NAME.values():
         return found()
     if isinstance(found, OptimizerRule):
         return Optimizer(found)
     if not isinstance(found, Optimizer):
-        raise TypeError(f"optimizer: got {given!r}, expected a name or an object such as Adam(learning_rate=0.001)")
+        raise TypeError(
+            f"optimizer: got {given!r}, expected a name or an object such as Adam(learning_rate=0.001)"
+        )
     return found

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import fastgd as fg
 import numpy as np
+from fastgd import activations as _activations  # noqa: F401  (fills the registry)
+from fastgd import losses as _losses  # noqa: F401  (fills the registry)
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd.optimizers import resolve
 

@@ -46,7 +46,7 @@ def test_the_oracle_imports_numpy_and_itself_only():
                 assert root == "numpy" or root in sys.stdlib_module_names, f"{path.name} imports {module}"
 
 
-# ------------------------------------------------------------------------------------------------- Philox
+# ---------------------------------------------------------------------------------------------------- Philox
 KNOWN_ANSWERS = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
@@ -88,7 +88,7 @@ def test_permutations_hold_every_row_once_and_differ_by_seed_and_epoch():
 
 
 def test_every_permutation_of_three_comes_up_about_equally_often():
-    """Chi-squared with 5 degrees of freedom; 25 is passed by chance once in 7000 seeds, and the seed is fixed."""
+    """Chi-squared with 5 degrees of freedom; 25 is passed by chance once in 7000 seeds; ours is fixed."""
     counts: dict[tuple[int, ...], int] = {}
     for epoch in range(600):
         order = tuple(permutation(11, epoch, 3))
@@ -97,7 +97,7 @@ def test_every_permutation_of_three_comes_up_about_equally_often():
     assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 25.0
 
 
-# -------------------------------------------------------------------------------------------- activations
+# ----------------------------------------------------------------------------------------------- activations
 def check_activation_against_golden(name: str, activation: Activation, dtype: str) -> None:
     """Values and derivatives at the points of the golden file."""
     z, value, derivative = np.array(load("activations")[name]).T
@@ -176,7 +176,7 @@ def test_a_derivative_off_by_a_millionth_is_noticed(name):
         check_activation_derivative(replace(ACTIVATIONS[name], derivative=lambda z: right(z) + 1e-6))
 
 
-# ------------------------------------------------------------------------------------------------- losses
+# ---------------------------------------------------------------------------------------------------- losses
 def golden_loss(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Scores (n, O), targets, values and gradients of the golden file."""
     rows = load("losses")[name]
@@ -290,7 +290,7 @@ def test_a_wrong_loss_is_noticed(mistake, dtype):
         check_loss_against_golden(name, loss, dtype)
 
 
-# --------------------------------------------------------------------------------------------- optimizers
+# ------------------------------------------------------------------------------------------------ optimizers
 def check_optimizer_against_golden(name: str, new_rule, library: str, dtype: str) -> None:
     """The parameters after the kept steps along the golden gradients."""
     golden = load("optimizers")
@@ -412,7 +412,7 @@ def test_a_wrong_rule_is_noticed(name, wrong, dtype):
         check_optimizer_against_golden(name, wrong, "torch", dtype)
 
 
-# ----------------------------------------------------------------------------------------------- networks
+# -------------------------------------------------------------------------------------------------- networks
 def golden_network(name: str) -> tuple:
     """The network, its data, batches and rule of a golden file."""
     golden = load(name)
@@ -585,7 +585,7 @@ def test_float32_arithmetic_stays_within_the_bounds(activation, loss):
     assert_within(scores, network.scores(weights, x.astype(float)), bounds.scores, "scores")
 
 
-# -------------------------------------------------------------------------------------- the comparisons themselves
+# -------------------------------------------------------------------------------- the comparisons themselves
 def test_assert_within_accepts_what_lies_on_its_bound():
     """Both ends."""
     assert_within([1.5, 0.5], [1.0, 1.0], 0.5)

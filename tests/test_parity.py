@@ -1,4 +1,4 @@
-"""Every registered activation, loss and optimizer, in each precision and backend, against oracle and golden values."""
+"""Every registered activation, loss and optimizer, precision and backend, against oracle and golden files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import fastgd as fg
 import numpy as np
 import pytest
 from fastgd._formula import ACTIVATIONS, LOSSES
+from fastgd._kernels import get_backend
 
 from counterparts import (
     ACTIVATION_NAMES,
@@ -30,10 +31,11 @@ from golden import load
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
-from oracle.network import batches, train
-from oracle.philox import permutation
+from oracle.network import Layer, Network, batches, train
+from oracle.philox import INITIAL_WEIGHTS_STREAM, permutation, uniform53
 from tolerances import (
     activation_bound,
+    assert_same_bits,
     assert_within,
     derivative_bound,
     loss_bound,
@@ -68,7 +70,7 @@ def test_declared_kinds_of_loss_are_those_of_the_oracle():
         assert (declared.target, declared.rowwise) == (textbook.target, textbook.rowwise), name
 
 
-# -------------------------------------------------------------------------------------------- activations
+# ----------------------------------------------------------------------------------------------- activations
 @each_dtype
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
 def test_an_activation_called_on_an_array_equals_the_golden_values(name, dtype):
@@ -98,7 +100,7 @@ def test_activations_in_a_layer_equal_the_golden_values(name, dtype, backend):
     assert_within(of_bias * float(n), derivative, bound, f"derivative of {name}")
 
 
-# ------------------------------------------------------------------------------------------------- losses
+# ---------------------------------------------------------------------------------------------------- losses
 def golden_losses(name):
     """Scores (n, O), targets, values and gradients of the golden file."""
     columns = [np.array(column) for column in zip(*load("losses")[name], strict=True)]
@@ -163,7 +165,7 @@ def test_labels_and_one_hot_rows_are_the_same_targets(name, dtype, backend):
             assert_within(g, h, 2 * bound, f"gradient of {name} of {target.dtype}")
 
 
-# --------------------------------------------------------------------------------------------- optimizers
+# ------------------------------------------------------------------------------------------------ optimizers
 @each_backend
 @each_dtype
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_optimizers_follow_the_golden_trajectories(library, name, dtype, backend
     assert_within(actual[kept], golden[library][name], bound[kept], f"{name} against {library}")
 
 
-# ----------------------------------------------------------------------------------- a network's evaluation
+# ------------------------------------------------------------------------------------ a network's evaluation
 SHAPES = [
     (1, [1, 1]),
     (1, [3, 2, 4]),
@@ -253,6 +255,42 @@ def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
 
 @each_backend
 @each_dtype
+def test_parameters_of_activations_and_penalties_of_single_layers(dtype, backend):
+    """leaky_relu(slope=0.2), and penalties on two of three layers in place of the model's."""
+    draw = np.random.default_rng(15)
+    x, y = float32_numbers(draw.normal(size=(9, 4))), draw.integers(3, size=9)
+    weights = random_weights(draw, [4, 5, 5, 3])
+    leaky, linear = oracle_activations.leaky_relu(0.25), oracle_activations.ACTIVATIONS["linear"]
+    network = Network(
+        (Layer(leaky, l1=0.125), Layer(leaky, l2=0.5), Layer(linear, l1=2**-8, l2=2**-6)),
+        oracle_losses.LOSSES["softmax_cross_entropy"],
+    )
+    activation = fg.activations.leaky_relu(slope=0.25)
+    layers = [
+        fg.Dense(5, activation=activation, penalty=fg.L1(0.125)),
+        fg.Dense(5, activation=activation, penalty=fg.L2(0.5)),
+        fg.Dense(3),
+    ]
+    model = fg.Sequential(
+        layers,
+        loss=fg.losses.softmax_cross_entropy,
+        penalty=fg.ElasticNet(l1=2**-8, l2=2**-6),
+        dtype=dtype,
+        backend=backend,
+    )
+    model.build(4)
+    model.set_weights([w.astype(dtype) for w in weights])
+    bounds = network_bounds(network, weights, x, y, None, dtype)
+    expected_loss, expected = network.loss_and_gradients(weights, x, y)
+    loss, gradients = model.loss_and_gradients(x, y)
+    assert_within(loss, expected_loss, bounds.loss, "loss")
+    assert_within(model.evaluate(x, y)["loss"], expected_loss, bounds.loss, "evaluated")
+    for k, (g, h, bound) in enumerate(zip(gradients, expected, bounds.gradients, strict=True)):
+        assert_within(g, h, bound, f"gradient {k}")
+
+
+@each_backend
+@each_dtype
 @pytest.mark.parametrize("layer", [0, 1, 2, -1, -2, -3])
 def test_transform_gives_the_features_of_each_layer(layer, dtype, backend):
     """Counted from either end; the last one's are the raw scores."""
@@ -268,7 +306,32 @@ def test_transform_gives_the_features_of_each_layer(layer, dtype, backend):
     assert_within(model.transform(x, layer=layer), part.scores(weights[: 2 * k + 2], x), bounds.scores)
 
 
-# ------------------------------------------------------------------------------------------------ training
+# ------------------------------------------------------------------------------------ random numbers
+@each_backend
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**40 + 17, 2**64 - 1])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 64, 1001])
+def test_permutations_equal_the_oracle(n, seed, backend):
+    """Of any epoch."""
+    for epoch in (0, 1, 2**31):
+        actual = get_backend(backend).permutation(seed, epoch, n)
+        assert_same_bits(actual, np.array(permutation(seed, epoch, n), np.intp), f"epoch {epoch}")
+
+
+@each_backend
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 17])
+def test_initial_weights_are_drawn_from_their_counters(seed, backend):
+    """Glorot and Bengio's uniform weights, row by row from each layer's own stream; biases are zero."""
+    sizes = [5, 4, 3]
+    model = model_of(sizes, ["tanh", "linear"], "softmax_cross_entropy", seed=seed, backend=backend)
+    for layer, (n_inputs, n_outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        draws = [uniform53(seed, INITIAL_WEIGHTS_STREAM, layer, k) for k in range(n_inputs * n_outputs)]
+        limit = np.sqrt(6.0 / (n_inputs + n_outputs))
+        expected = limit * (2.0 * np.array(draws).reshape(n_inputs, n_outputs) - 1.0)
+        assert_same_bits(model.get_weights()[2 * layer], expected.astype(np.float32), f"W{layer + 1}")
+        assert not model.get_weights()[2 * layer + 1].any()
+
+
+# -------------------------------------------------------------------------------------------------- training
 TRAINING_SHAPE = {"n": 10, "sizes": [4, 5, 3], "batch_size": 4, "epochs": 2, "seed": 12}
 
 

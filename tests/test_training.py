@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -51,11 +54,11 @@ def classifier(backend, dtype="float64", optimizer=None, seed=3, sizes=(4, 8, 3)
     )
 
 
-# ----------------------------------------------------------------------------------------------- batches
+# --------------------------------------------------------------------------------------------------- batches
 @each_backend
 @pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (7, 7), (60, 60), (None, 60)])
 def test_fit_takes_the_steps_of_its_batches(batch_size, size, backend):
-    """True SGD, mini-batches with a short last one, the full batch: the steps of train_on_batch in that order."""
+    """True SGD, mini-batches with a short last one, the full batch: train_on_batch in the same order."""
     x, y = blobs()
     model, stepped = classifier(backend), classifier(backend)
     history = model.fit(x, y, epochs=2, batch_size=batch_size, verbose=0)
@@ -114,11 +117,11 @@ def test_a_network_learns(backend):
     assert model.evaluate(x, y)["accuracy"] < 0.8
     model.fit(x, y, epochs=40, batch_size=16, verbose=0)
     result = model.evaluate(x, y)
-    assert result["accuracy"] > 0.95
+    assert result["accuracy"] > 0.9
     assert result["accuracy"] == np.mean(model.predict(x).argmax(axis=1) == y)
 
 
-# ------------------------------------------------------------------------------------------ repeatability
+# --------------------------------------------------------------------------------------------- repeatability
 @each_backend
 @each_dtype
 @pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
@@ -183,11 +186,11 @@ def test_training_twice_equals_training_on(rule, dtype, backend):
     assert_same_bits(fitted([2, 3]), fitted([5]))
 
 
-# ------------------------------------------------------------------------------------------------ weights
+# --------------------------------------------------------------------------------------------------- weights
 @each_backend
 @each_dtype
 def test_weights_of_samples_equal_repetition(dtype, backend):
-    """In the full batch a row of weight k stands for k copies; the loss and gradients agree within rounding."""
+    """In the full batch a row of weight k stands for k copies: the same but for rounding."""
     x, y = blobs(n=12)
     x = x.astype(np.float32).astype(float)
     times = np.array([1, 2, 3, 0, 1, 1, 4, 2, 0, 1, 2, 1])
@@ -231,15 +234,34 @@ def test_weights_of_samples_equal_repetition(dtype, backend):
 
 @each_backend
 def test_only_the_ratios_of_sample_weights_count(backend):
-    """A power of two times the weights gives the same bits."""
+    """A power of two times the weights gives the same bits, even near the ends of the range."""
     x, y = blobs()
     weight = np.random.default_rng(1).uniform(0.5, 1.0, size=60)
-    results = []
-    for factor in (1.0, 64.0):
+
+    def run(factor):
         model = classifier(backend)
-        model.fit(x, y, sample_weight=factor * weight, epochs=2, batch_size=16, verbose=0)
-        results.append(model.get_weights())
-    assert_same_bits(results[1], results[0])
+        history = model.fit(x, y, sample_weight=factor * weight, epochs=2, batch_size=16, verbose=0)
+        return [*model.get_weights(), np.array(history.history["loss"])]
+
+    for factor in (64.0, 2.0**-900, 2.0**1000):
+        assert_same_bits(run(factor), run(1.0), f"{factor:g} times the weights")
+
+
+@each_backend
+def test_a_batch_without_weight_is_passed_over(backend):
+    """Neither step nor loss comes from rows that all weigh nothing."""
+    x, y = blobs(n=12)
+    weight = np.ones(12)
+    weight[4:8] = 0.0
+    without = np.r_[0:4, 8:12]
+    results = []
+    for rows, given in ((np.arange(12), weight), (without, None)):
+        model = classifier(backend, optimizer=fg.SGD(0.1, momentum=0.9))
+        history = model.fit(
+            x[rows], y[rows], sample_weight=given, epochs=3, batch_size=4, shuffle=False, verbose=0
+        )
+        results.append([*model.get_weights(), np.array(history.history["loss"])])
+    assert_same_bits(results[0], results[1])
 
 
 @each_backend
@@ -259,7 +281,7 @@ def test_weights_of_classes_are_weights_of_their_samples(rows, backend):
     assert_same_bits(by_class.get_weights(), by_sample.get_weights())
 
 
-# ---------------------------------------------------------------------------------------------- validation
+# ------------------------------------------------------------------------------------------------ validation
 @each_backend
 def test_validation_reports_the_loss_after_each_epoch(backend):
     """One value per epoch; the last is what evaluate says; it changes nothing in the training."""
@@ -277,6 +299,20 @@ def test_validation_reports_the_loss_after_each_epoch(backend):
 
 
 @each_backend
+def test_validation_may_be_weighted(backend):
+    """A third item holds the weights of its rows."""
+    x, y = blobs(n=80)
+    weight = np.random.default_rng(3).uniform(0.5, 2.0, size=20)
+    model = classifier(backend, penalty=fg.L2(0.01))
+    history = model.fit(
+        x[:60], y[:60], validation_data=(x[60:], y[60:], weight), epochs=2, batch_size=8, verbose=0
+    )
+    result = model.evaluate(x[60:], y[60:], sample_weight=weight)
+    assert history.history["val_loss"][-1] == result["loss"]
+    assert history.history["val_accuracy"][-1] == result["accuracy"]
+
+
+@each_backend
 def test_verbose_shows_one_line_for_each_epoch(backend, capsys):
     """With the epoch's loss; and nothing at all when it is 0."""
     x, y = blobs()
@@ -289,7 +325,7 @@ def test_verbose_shows_one_line_for_each_epoch(backend, capsys):
     assert all("loss" in line for line in lines)
 
 
-# ---------------------------------------------------------------------------------------------- divergence
+# ------------------------------------------------------------------------------------------------ divergence
 @each_backend
 @each_dtype
 @pytest.mark.parametrize("batch_size", [1, 8, None])
@@ -360,8 +396,8 @@ def test_training_may_go_on_with_a_smaller_step_after_divergence(backend):
     assert model.evaluate(x, y)["loss"] < 1e-12
 
 
-# -------------------------------------------------------------------------- interrupts and other threads
-def interrupt_during(action, delay=0.3):
+# ------------------------------------------------------------------------------ interrupts and other threads
+def interrupt_during(action, delay=0.2):
     """Run an action that the user interrupts with Ctrl-C after a while."""
     timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
     timer.start()
@@ -376,32 +412,33 @@ def interrupt_during(action, delay=0.3):
 @each_backend
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_an_interrupt_leaves_the_model_as_of_its_last_finished_step(n_threads, backend):
-    """Walking the same steps one by one comes past exactly these weights; then training goes on."""
+    """As many single steps lead to the same bits; and it is obeyed within seconds, amid a million epochs."""
     x, y = blobs(n=600)
-    model, stepped = (classifier(backend, n_threads=n_threads) for _ in range(2))
+    model, stepped = classifier(backend, n_threads=n_threads), classifier(backend, n_threads=1)
     start = time.perf_counter()
     interrupt_during(lambda: model.fit(x, y, epochs=10**6, batch_size=200, shuffle=False, verbose=0))
     assert time.perf_counter() - start < 5.0
-    left = model.get_weights()
-    assert all(np.isfinite(w).all() for w in left)
-    assert not np.array_equal(left[0], classifier(backend).get_weights()[0])
-    assert is_passed_by(stepped, left, x, y, batch_size=200)
-    before = model.evaluate(x, y)["loss"]
-    history = model.fit(x, y, epochs=20, batch_size=200, verbose=0)
-    assert len(history.history["loss"]) == 20
-    assert np.isfinite(history.history["loss"]).all()
-    assert model.evaluate(x, y)["loss"] < before + 0.1
+    assert model.n_steps_done > 3
+    for step in range(model.n_steps_done):
+        rows = slice(200 * (step % 3), 200 * (step % 3) + 200)
+        stepped.train_on_batch(x[rows], y[rows])
+    assert_same_bits(model.get_weights(), stepped.get_weights())
+    assert np.isfinite(model.predict(x)).all()
 
 
-def is_passed_by(stepped, weights, x, y, batch_size, most_epochs=100_000):
-    """Whether training step by step, rows in order, comes to these weights bit for bit."""
-    batches = [(x[k : k + batch_size], y[k : k + batch_size]) for k in range(0, len(x), batch_size)]
-    for _ in range(most_epochs):
-        for batch in batches:
-            stepped.train_on_batch(*batch)
-            if all(np.array_equal(a, b) for a, b in zip(stepped.get_weights(), weights, strict=True)):
-                return True
-    return False
+@each_backend
+@pytest.mark.parametrize("batch_size", [7, 600])
+def test_training_is_resumed_after_an_interrupt(batch_size, backend):
+    """The epoch that was under way is finished first: bits and losses are as without the interrupt."""
+    x, y = blobs(n=600)
+    model, undisturbed = classifier(backend), classifier(backend)
+    interrupt_during(lambda: model.fit(x, y, epochs=10**6, batch_size=batch_size, verbose=0))
+    done = model.n_epochs_done
+    history = model.fit(x, y, epochs=3, batch_size=batch_size, verbose=0)
+    assert model.n_epochs_done == done + 3
+    expected = undisturbed.fit(x, y, epochs=done + 3, batch_size=batch_size, verbose=0)
+    assert_same_bits(model.get_weights(), undisturbed.get_weights())
+    assert history.history["loss"] == expected.history["loss"][-3:]
 
 
 @each_backend
@@ -409,6 +446,7 @@ def test_other_python_threads_run_during_fit(backend):
     """A thread that only counts goes on counting: training does not hold the interpreter."""
     x, y = blobs(n=2000, n_features=64, n_classes=10)
     model = classifier(backend, dtype="float32", sizes=(64, 64, 10), n_threads=1)
+    epochs = {"cython": 1000, "numpy": 20}[backend]
     ticks, stop = [], threading.Event()
 
     def count():
@@ -419,7 +457,7 @@ def test_other_python_threads_run_during_fit(backend):
     thread.start()
     try:
         start = time.perf_counter()
-        model.fit(x, y, epochs=40, batch_size=32, verbose=0)
+        model.fit(x, y, epochs=epochs, batch_size=32, verbose=0)
         end = time.perf_counter()
     finally:
         stop.set()
@@ -451,3 +489,54 @@ def test_models_may_be_trained_in_two_threads_at_once(backend):
         thread.join()
     for seed in (1, 2):
         assert_same_bits(together[seed], alone[seed])
+
+
+@each_dtype
+def test_training_leaves_the_processors_modes_alone(dtype):
+    """Whatever the engine does about subnormal numbers inside, outside they are what they were."""
+    x, y = blobs(n=200)
+    smallest = np.finfo(dtype).smallest_subnormal
+    for n_threads in (1, 2):
+        model = classifier("cython", dtype=dtype, n_threads=n_threads)
+        model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+        model.train_on_batch(x, y)
+        model.predict(x)
+        model.evaluate(x, y)
+        model.loss_and_gradients(x, y)
+        assert np.full(9, smallest) * np.ones(9, dtype) == pytest.approx(smallest, rel=0.0, abs=0.0)
+
+
+FORKING = """
+import os
+import numpy as np
+import fastgd as fg
+
+x = np.random.default_rng(0).normal(size=(600, 40))
+y = np.arange(600) % 3
+
+def train():
+    layers = [fg.Dense(32, activation="relu"), fg.Dense(3)]
+    model = fg.Sequential(layers, loss="softmax_cross_entropy", n_threads=2)
+    model.fit(x, y, epochs=3, batch_size=200)
+    return b"".join(w.tobytes() for w in model.get_weights())
+
+expected = train()
+child = os.fork()
+if child == 0:
+    os._exit(0 if train() == expected else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert train() == expected
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_forked_process_trains_as_its_parent_does():
+    """With threads in both, before and after."""
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr

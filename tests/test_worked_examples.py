@@ -15,7 +15,7 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 DOUBLE = unit_roundoff(np.float64)
 
 
-# ------------------------------------------------------------------------------ 1: one weight, one bias, one step
+# ------------------------------------------------------------------------- 1: one weight, one bias, one step
 @each_backend
 def test_one_neuron_by_hand(backend):
     """x = 2, y = 3, w = b = 0.5: l = (1.5 - 3)^2 / 2 = 1.125, dl/dw = -1.5 * 2, dl/db = -1.5; all exact."""
@@ -33,7 +33,7 @@ def test_one_neuron_by_hand(backend):
     assert_within(b, [0.515], 2 * DOUBLE * 0.515, "b")
 
 
-# ----------------------------------------------------------------------------------- 2: two layers of sigmoids
+# --------------------------------------------------------------------------------- 2: two layers of sigmoids
 @each_backend
 def test_two_sigmoid_layers_equal_numpy(backend):
     """The forward pass, written out in NumPy, to 1e-12."""
@@ -50,7 +50,7 @@ def test_two_sigmoid_layers_equal_numpy(backend):
     assert_within(model.transform(x, layer=-2), hidden, 1e-12)
 
 
-# -------------------------------------------------------------------------------------- 3: binary cross-entropy
+# ----------------------------------------------------------------------------------- 3: binary cross-entropy
 @each_backend
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-6), ("float32", 1e-6)])
 def test_binary_cross_entropy_of_four_probabilities(dtype, bound, backend):
@@ -67,7 +67,7 @@ def test_binary_cross_entropy_of_four_probabilities(dtype, bound, backend):
     assert_within(model.predict(scores), p, gamma(40, dtype))
 
 
-# ----------------------------------------------------------------------------------------- 4: multiclass hinge
+# --------------------------------------------------------------------------------------- 4: multiclass hinge
 def hinge_of(scores, labels, backend):
     """Mean hinge of given scores: identity weights, no bias."""
     n_classes = scores.shape[1]
@@ -111,7 +111,7 @@ def test_averaging_over_samples_only_scales_the_sum(backend):
         assert_within(8 * gradient, sum(row_gradients[k] for _, row_gradients in rows), 0.0)
 
 
-# ------------------------------------------------------------------------------------- 5: a layer, and a chain
+# ----------------------------------------------------------------------------------- 5: a layer, and a chain
 @each_backend
 def test_a_relu_layer_by_hand(backend):
     """output = relu(dot(W, x) + b), W having a row for each output."""
@@ -164,7 +164,7 @@ def test_the_chain_rule_through_three_functions(backend):
             )
 
 
-# ------------------------------------------------------------------------ 6: descents that arrive, and do not
+# ----------------------------------------------------------------------- 6: descents that arrive, and do not
 def straight_line():
     """Sixteen points on y = 2 x1 - x2 + 1/2: convex, and every batch agrees on the minimum."""
     x = np.random.default_rng(6).normal(size=(16, 2))

@@ -1,10 +1,10 @@
 """How far a right answer may lie from the oracle's: derived from rounding, never tuned until green.
 
 With the unit roundoff u = eps/2 of a precision, n operations in a row give back the exact result within the
-factor 1 +- gamma(n), gamma(n) = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
-Lemma 3.1), and a sum of n products errs by at most gamma(n) times the sum of their absolute values, in whatever
-order it is added up and with or without fused multiply-adds (section 3.1). All bounds here are made of these
-two facts, carried from one array to the next; where terms cancel, the bound is of the terms.
+factor 1 +- gamma(n), gamma(n) = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms,
+2002, Lemma 3.1), and a sum of n products errs by at most gamma(n) times the sum of their absolute values, in
+whatever order it is added up and with or without fused multiply-adds (section 3.1). All bounds here are made
+of these two facts, carried from one array to the next; where terms cancel, the bound is of the terms.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from oracle import losses as oracle_losses
 from oracle import network as oracle_network
 from oracle.optimizers import trajectory
 
-# exp, expm1, log, log1p and tanh are within 4 ULP, which is 8 u each. No formula applies more than two of them in
-# a row, and none does more than four arithmetic operations besides.
+# exp, expm1, log, log1p and tanh are within 4 ULP, which is 8 u each. No formula applies more than two of
+# them in a row, and none does more than four arithmetic operations besides.
 FUNCTION_ROUNDINGS = 20
 
-# A loss adds its terms, scales them by w_i / sum(w) and by the number of outputs, each with a rounding or two.
+# A loss adds its terms, scales them by w_i / sum(w) and by the number of outputs: a rounding or two for each.
 SCALING_ROUNDINGS = 8
 
 # Adam, the longest rule: nine products, three sums, a root, a quotient, and four scalars that were rounded.
 RULE_ROUNDINGS = 18
 
-# A perturbed run draws the signs of its roundings at random, and so does not meet the worst case. Eight of them
-# come within a factor of four of it unless all of the signs conspire.
+# A perturbed run draws the signs of its roundings at random, and so does not meet the worst case. Eight of
+# them come within a factor of four of it unless all of the signs conspire.
 PERTURBED_RUNS = 8
 SIGN_MARGIN = 4.0
 
@@ -64,8 +64,8 @@ def assert_within(actual: object, expected: object, bound: object, what: str = "
         return
     where = tuple(int(i) for i in np.argwhere(~passes)[0])
     raise AssertionError(
-        f"{what}: {(~passes).sum()} of {passes.size} elements differ by more than their bound; first at {where}: "
-        f"{actual[where]!r}, expected {expected[where]!r} within {bound[where]:.3g}"
+        f"{what}: {(~passes).sum()} of {passes.size} elements differ by more than their bound; "
+        f"first at {where}: {actual[where]!r}, expected {expected[where]!r} within {bound[where]:.3g}"
     )
 
 
@@ -83,7 +83,7 @@ def assert_same_bits(actual: object, expected: object, what: str = "value") -> N
     assert np.isfinite(actual).all(), f"{what}: not finite"
 
 
-# ----------------------------------------------------------------------------------------- single elements
+# ------------------------------------------------------------------------------------------- single elements
 def activation_bound(value: np.ndarray, dtype: object) -> np.ndarray:
     """Of an activation's value: relative, but for results below the smallest normal number."""
     return gamma(FUNCTION_ROUNDINGS, dtype) * abs(value) + smallest_normal(dtype)
@@ -101,7 +101,7 @@ def loss_bound(loss: object, z: np.ndarray, y: np.ndarray, dtype: object) -> np.
 
 
 def loss_gradient_bound(loss: object, z: np.ndarray, y: np.ndarray, dtype: object) -> np.ndarray:
-    """Of the loss's gradient: relative to its terms. A softmax also rounds z - max(z) before the exponential."""
+    """Of the loss's gradient: relative to its terms. A softmax rounds z - max(z) before the exponential."""
     roundings = FUNCTION_ROUNDINGS + SCALING_ROUNDINGS + z.shape[1]
     relative = gamma(roundings, dtype)
     if loss.link is oracle_losses.softmax:
@@ -220,7 +220,7 @@ def network_bounds(
     return NetworkBounds(errors, loss + smallest_normal(dtype), gradients)
 
 
-# ------------------------------------------------------------------------------------------------ trajectories
+# ---------------------------------------------------------------------------------------------- trajectories
 def trajectory_bound(
     new_rule: Callable[[], object], start: np.ndarray, gradients: np.ndarray, dtype: object
 ) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a block function does to a run of elements, said once for every renderer that makes one.
 
-A block function takes pointers to arrays, a count and the scalars. For each element it loads what its formulas read,
-applies them, and stores what they give.
+A block function takes pointers to arrays, a count and the scalars. For each element it loads what its
+formulas read, applies them, and stores what they give.
 """
 
 from __future__ import annotations

@@ -26,8 +26,14 @@ class Declaration:
 
     kind = "declaration"
 
-    def __init__(self, name: str, formula: Formula | None, doc: str | None, module: str,
-                 ranges: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        formula: Formula | None,
+        doc: str | None,
+        module: str,
+        ranges: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.formula = formula
         self.module = module
@@ -47,7 +53,10 @@ class Declaration:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy.parameters = {**self.parameters, **{name: self._checked(name, value) for name, value in parameters.items()}}
+        copy.parameters = {
+            **self.parameters,
+            **{name: self._checked(name, value) for name, value in parameters.items()},
+        }
         return copy
 
     def _checked(self, name: str, value: Any) -> float:
@@ -61,19 +70,25 @@ class Declaration:
         assert self.formula is not None
         missing = [name for name in self.formula.scalars if name not in self.formula.defaults]
         if missing:
-            raise FormulaError(f"{self.formula.where()}: scalar {missing[0]} of {self.name} has no default; "
-                               f"write {missing[0]}=1.0 or whatever suits")
+            raise FormulaError(
+                f"{self.formula.where()}: scalar {missing[0]} of {self.name} has no default; "
+                f"write {missing[0]}=1.0 or whatever suits"
+            )
         self.parameters = {name: self.formula.defaults[name] for name in self.formula.scalars}
 
     def _check_derivative(self, derivative: Formula) -> None:
         assert self.formula is not None
         if derivative.outputs != 1:
-            raise FormulaError(f"{derivative.where()}: the derivative of {self.name} returns {derivative.outputs} "
-                               "values; return one expression")
+            raise FormulaError(
+                f"{derivative.where()}: the derivative of {self.name} returns {derivative.outputs} "
+                "values; return one expression"
+            )
         unknown = [name for name in derivative.scalars if name not in self.formula.scalars]
         if unknown:
-            raise FormulaError(f"{derivative.where()}: scalar {unknown[0]} is not one of {self.name}'s "
-                               f"({', '.join(self.formula.scalars) or 'it has none'}); use the same names")
+            raise FormulaError(
+                f"{derivative.where()}: scalar {unknown[0]} is not one of {self.name}'s "
+                f"({', '.join(self.formula.scalars) or 'it has none'}); use the same names"
+            )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Declaration):
@@ -102,26 +117,33 @@ class Activation(Declaration):
     """
 
     kind = "activation"
+    formula: Formula
 
-    def __init__(self, formula: Formula, doc: str | None, module: str, ranges: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, formula: Formula, doc: str | None, module: str, ranges: Mapping[str, str] | None
+    ) -> None:
         super().__init__(formula.name, formula, doc, module, ranges)
         if len(formula.arrays) != 1 or formula.outputs != 1:
-            raise FormulaError(f"{formula.where()}: activation {formula.name} takes {len(formula.arrays)} arrays and "
-                               f"returns {formula.outputs}; write one array in, one expression out")
+            raise FormulaError(
+                f"{formula.where()}: activation {formula.name} takes {len(formula.arrays)} arrays and "
+                f"returns {formula.outputs}; write one array in, one expression out"
+            )
         self._derivative: Formula | None = None
         self._derivative_of = "output"
         self._take_parameters()
 
     def derivative(self, *, of: str) -> Callable[[Function], Function]:
-        """Decorator that declares the derivative as a formula ``of`` the ``"output"`` or of the ``"input"``."""
+        """Decorator that declares the derivative, a formula ``of`` the ``"output"`` or of the ``"input"``."""
         if of not in DERIVATIVE_OF:
             raise ValueError(f"derivative of {self.name}: of is {of!r}, expected 'output' or 'input'")
 
         def declare(function: Function) -> Function:
             formula = read(function, f"{self.name}_derivative")
             if len(formula.arrays) != 1:
-                raise FormulaError(f"{formula.where()}: the derivative of {self.name} takes {len(formula.arrays)} "
-                                   f"arrays; write one, the {of}")
+                raise FormulaError(
+                    f"{formula.where()}: the derivative of {self.name} takes {len(formula.arrays)} "
+                    f"arrays; write one, the {of}"
+                )
             self._check_derivative(formula)
             self._derivative, self._derivative_of = formula, of
             return function
@@ -131,8 +153,10 @@ class Activation(Declaration):
     @property
     def derivative_formula(self) -> Formula:
         if self._derivative is None:
-            raise FormulaError(f"{self.formula.where()}: activation {self.name} has no derivative; declare it with "
-                               f"@{self.name}.derivative(of=\"output\") or (of=\"input\")")
+            raise FormulaError(
+                f"{self.formula.where()}: activation {self.name} has no derivative; declare it with "
+                f'@{self.name}.derivative(of="output") or (of="input")'
+            )
         return self._derivative
 
     @property
@@ -142,15 +166,24 @@ class Activation(Declaration):
     @property
     def forward_block(self) -> Block:
         """Arrays z, a: a = f(z)."""
-        return Block(self.name, ("z", "a"), self.formula.scalars,
-                     (Application(self.formula, ("z",), ("a",)),), in_place=(("a", "z"),))
+        return Block(
+            self.name,
+            ("z", "a"),
+            self.formula.scalars,
+            (Application(self.formula, ("z",), ("a",)),),
+            in_place=(("a", "z"),),
+        )
 
     @property
     def derivative_block(self) -> Block:
         """Arrays kept, d: d = d * f'(kept)."""
         derivative = self.derivative_formula
-        return Block(derivative.name, ("kept", "d"), self.formula.scalars,
-                     (Application(derivative, ("kept",), ("d",), multiply=True),))
+        return Block(
+            derivative.name,
+            ("kept", "d"),
+            self.formula.scalars,
+            (Application(derivative, ("kept",), ("d",), multiply=True),),
+        )
 
     def __call__(self, array: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
         """Evaluate on an array with NumPy, or, without an array, give a copy with other parameters.
@@ -168,6 +201,7 @@ class Activation(Declaration):
         if array is None:
             return chosen
         from . import numpy_
+
         return numpy_.compile_(self.formula)(array, out=out, **chosen.parameters)
 
 
@@ -191,8 +225,17 @@ class Loss(Declaration):
 
     kind = "loss"
 
-    def __init__(self, name: str, formula: Formula | None, doc: str | None, module: str, *, link: str, target: str,
-                 ranges: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        formula: Formula | None,
+        doc: str | None,
+        module: str,
+        *,
+        link: str,
+        target: str,
+        ranges: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(name, formula, doc, module, ranges)
         for what, value, expected in (("link", link, LINKS), ("target", target, TARGETS)):
             if value not in expected:
@@ -203,13 +246,17 @@ class Loss(Declaration):
         if formula is not None:
             self._check_arrays(formula)
             if formula.outputs != 1:
-                raise FormulaError(f"{formula.where()}: loss {name} returns {formula.outputs} values; return one")
+                raise FormulaError(
+                    f"{formula.where()}: loss {name} returns {formula.outputs} values; return one"
+                )
             self._take_parameters()
 
     def _check_arrays(self, formula: Formula) -> None:
         if len(formula.arrays) != 2:
-            raise FormulaError(f"{formula.where()}: {formula.name} takes {len(formula.arrays)} arrays; "
-                               "write two: score, target")
+            raise FormulaError(
+                f"{formula.where()}: {formula.name} takes {len(formula.arrays)} arrays; "
+                "write two: score, target"
+            )
 
     @property
     def rowwise(self) -> bool:
@@ -226,31 +273,46 @@ class Loss(Declaration):
     @property
     def derivative_formula(self) -> Formula | None:
         if self._derivative is None and self.formula is not None:
-            raise FormulaError(f"{self.formula.where()}: loss {self.name} has no derivative; declare it with "
-                               f"@{self.name}.derivative")
+            raise FormulaError(
+                f"{self.formula.where()}: loss {self.name} has no derivative; declare it with "
+                f"@{self.name}.derivative"
+            )
         return self._derivative
 
     @property
     def block(self) -> Block:
         """Arrays score, target, value, gradient: both results in one pass."""
-        self._refuse_rowwise("a block function")
-        return Block(self.name, ("score", "target", "value", "gradient"), self.formula.scalars,
-                     (Application(self.formula, ("score", "target"), ("value",)),
-                      Application(self.derivative_formula, ("score", "target"), ("gradient",))),
-                     in_place=(("gradient", "score"),))
+        formula, derivative = self._elementwise("block function"), self.derivative_formula
+        assert derivative is not None
+        return Block(
+            self.name,
+            ("score", "target", "value", "gradient"),
+            formula.scalars,
+            (
+                Application(formula, ("score", "target"), ("value",)),
+                Application(derivative, ("score", "target"), ("gradient",)),
+            ),
+            in_place=(("gradient", "score"),),
+        )
 
-    def _refuse_rowwise(self, what: str) -> None:
-        if self.rowwise:
-            raise TypeError(f"loss {self.name!r} is taken over rows and has no {what}; use fastgd.kernels.loss_gradient")
+    def _elementwise(self, what: str) -> Formula:
+        if self.formula is None:
+            raise TypeError(
+                f"loss {self.name!r} is taken over rows and has no {what}; use fastgd.kernels.loss_gradient"
+            )
+        return self.formula
 
-    def __call__(self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
+    def __call__(
+        self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: float
+    ) -> Any:
         """Elementwise values with NumPy, or, without arrays, a copy with other parameters."""
         chosen = self.configured(**parameters) if parameters else self
         if scores is None:
             return chosen
-        self._refuse_rowwise("elementwise values")
+        formula = self._elementwise("elementwise values")
         from . import numpy_
-        return numpy_.compile_(self.formula)(scores, targets, out=out, **chosen.parameters)
+
+        return numpy_.compile_(formula)(scores, targets, out=out, **chosen.parameters)
 
 
 class OptimizerRule(Declaration):
@@ -270,6 +332,7 @@ class OptimizerRule(Declaration):
     """
 
     kind = "optimizer rule"
+    formula: Formula
 
     def __init__(self, formula: Formula, doc: str | None, module: str, source: str) -> None:
         super().__init__(formula.name, formula, doc, module)
@@ -277,19 +340,23 @@ class OptimizerRule(Declaration):
         self.scalars = formula.scalars
         self.source = source
         if len(formula.arrays) < 2 or formula.outputs != 1 + len(self.states):
-            raise FormulaError(f"{formula.where()}: optimizer {formula.name} takes {len(formula.arrays)} arrays and "
-                               f"returns {formula.outputs}; write (w, g, *states) in and w, *states out")
+            raise FormulaError(
+                f"{formula.where()}: optimizer {formula.name} takes {len(formula.arrays)} arrays and "
+                f"returns {formula.outputs}; write (w, g, *states) in and w, *states out"
+            )
 
     @property
     def block(self) -> Block:
         """Arrays w, g and the states; all but g are updated in place."""
         arrays = self.formula.arrays
-        return Block(self.name, arrays, self.scalars,
-                     (Application(self.formula, arrays, (arrays[0], *self.states)),))
+        return Block(
+            self.name, arrays, self.scalars, (Application(self.formula, arrays, (arrays[0], *self.states)),)
+        )
 
     def __call__(self, w: Any, g: Any, *states: Any, **scalars: float) -> Any:
         """The rule evaluated with NumPy: returns ``(w, *states)``, leaving its arguments as they are."""
         from . import numpy_
+
         return numpy_.compile_(self.formula)(w, g, *states, **scalars)
 
 
@@ -309,7 +376,7 @@ class Registry(dict[str, Kind], Generic[Kind]):
             If fastgd itself declares that name.
         """
         present = self.get(declared.name)
-        # A notebook cell may be run twice; but a backend finds a built-in kernel by name, so these stay what they are.
+        # A notebook cell may be run twice; but a backend finds built-in kernels by name, so these stay.
         if present is not None and present.module.startswith("fastgd.") and present.module != declared.module:
             raise ValueError(f"{self.kind} {declared.name!r} is fastgd's own; give yours another name")
         self[declared.name] = declared
@@ -371,14 +438,16 @@ def activation(function: Function | None = None, *, ranges: Mapping[str, str] | 
     -----
     Functions of the language may be imported from `math` or from NumPy; only their names count.
     """
+
     def declare(function: Function) -> Activation:
         return ACTIVATIONS.add(Activation(read(function), function.__doc__, function.__module__, ranges))
 
     return declare if function is None else declare(function)
 
 
-def loss(*, link: str = "linear", target: str = "real",
-         ranges: Mapping[str, str] | None = None) -> Callable[[Function], Loss]:
+def loss(
+    *, link: str = "linear", target: str = "real", ranges: Mapping[str, str] | None = None
+) -> Callable[[Function], Loss]:
     """Declare a loss of one score and one target.
 
     Parameters
@@ -393,17 +462,28 @@ def loss(*, link: str = "linear", target: str = "real",
     Returns
     -------
     callable
-        Decorator of ``f(score, target)`` that gives a `Loss`; declare its derivative with ``@name.derivative``.
+        Decorator of ``f(score, target)`` that gives a `Loss`; declare its derivative with
+        ``@name.derivative``.
 
     Raises
     ------
     FormulaError
         If the function is outside the formula language.
     """
+
     def declare(function: Function) -> Loss:
         formula = read(function)
-        return LOSSES.add(Loss(formula.name, formula, function.__doc__, function.__module__, link=link,
-                               target=target, ranges=ranges))
+        return LOSSES.add(
+            Loss(
+                formula.name,
+                formula,
+                function.__doc__,
+                function.__module__,
+                link=link,
+                target=target,
+                ranges=ranges,
+            )
+        )
 
     return declare
 
@@ -424,13 +504,15 @@ def optimizer(*, source: str = "") -> Callable[[Function], OptimizerRule]:
     Returns
     -------
     callable
-        Decorator of ``f(w, g, *states, *, scalars)``, which returns ``w, *states``, that gives an `OptimizerRule`.
+        Decorator of ``f(w, g, *states, *, scalars)``, which returns ``w, *states``, that gives an
+        `OptimizerRule`.
 
     Raises
     ------
     FormulaError
         If the function is outside the formula language.
     """
+
     def declare(function: Function) -> OptimizerRule:
         return OPTIMIZERS.add(OptimizerRule(read(function), function.__doc__, function.__module__, source))
 

@@ -1,9 +1,10 @@
 """exp, expm1, log, log1p and tanh for Numba, without branches and without a mathematical library.
 
-Importing this module imports Numba; the renderer does so when it first compiles. Every function works on a scalar and
-on a `vector.Vector`, errs by at most 4 units in the last place, and treats infinities, NaN and subnormal numbers as the
-C library does. The polynomials are Taylor's: on the reduced ranges the remainder is far below a unit in the last place
-with one or two terms more than a minimax fit would need, and every coefficient explains itself.
+Importing this module imports Numba; the renderer does so when it first compiles. Every function works on a
+scalar and on a `vector.Vector`, errs by at most 4 units in the last place, and treats infinities, NaN and
+subnormal numbers as the C library does. The polynomials are Taylor's: on the reduced ranges the remainder is
+far below a unit in the last place with one or two terms more than a minimax fit would need, and every
+coefficient explains itself.
 """
 
 from __future__ import annotations
@@ -11,13 +12,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numba
 import numpy
 
-from .vector import absolute, bits, both, either, from_bits, plus, select, shift_left, shift_right, sqrt, with_sign_of
+from .vector import (
+    absolute,
+    bits,
+    both,
+    either,
+    from_bits,
+    plus,
+    select,
+    shift_left,
+    shift_right,
+    sqrt,
+    with_sign_of,
+)
 
 # Products and sums may be fused; nothing else is rearranged. Divisions are not checked for zero.
 OPTIONS: dict[str, Any] = {"forceinline": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -58,13 +71,35 @@ class Format:
         return int(numpy.asarray(value, self.real).view(self.integer))
 
 
-SINGLE = Format(numpy.float32, numpy.int32, 23, 127, 89.0, -104.0, -26.0, float.fromhex("0x1.62e4p-1"),
-                float.fromhex("0x1.7f7d1cf79abcap-20"), exp_terms=7, log_terms=4)
-DOUBLE = Format(numpy.float64, numpy.int64, 52, 1023, 710.0, -746.0, -40.0, float.fromhex("0x1.62e42feep-1"),
-                float.fromhex("0x1.a39ef35793c76p-33"), exp_terms=13, log_terms=10)
+SINGLE = Format(
+    numpy.float32,
+    numpy.int32,
+    23,
+    127,
+    89.0,
+    -104.0,
+    -26.0,
+    float.fromhex("0x1.62e4p-1"),
+    float.fromhex("0x1.7f7d1cf79abcap-20"),
+    exp_terms=7,
+    log_terms=4,
+)
+DOUBLE = Format(
+    numpy.float64,
+    numpy.int64,
+    52,
+    1023,
+    710.0,
+    -746.0,
+    -40.0,
+    float.fromhex("0x1.62e42feep-1"),
+    float.fromhex("0x1.a39ef35793c76p-33"),
+    exp_terms=13,
+    log_terms=10,
+)
 
 
-@lru_cache(maxsize=None)
+@cache
 def functions(real: type) -> dict[str, Callable[..., Any]]:
     """All functions of the language, compiled for one dtype.
 
@@ -80,8 +115,17 @@ def functions(real: type) -> dict[str, Callable[..., Any]]:
     """
     form = SINGLE if real is numpy.float32 else DOUBLE
     expm1, log = _expm1(form), _log(form)
-    return {"exp": _exp(form), "expm1": expm1, "log": log, "log1p": _log1p(form, log), "tanh": _tanh(form, expm1),
-            "sqrt": sqrt, "abs": absolute, "maximum": _larger, "minimum": _smaller}
+    return {
+        "exp": _exp(form),
+        "expm1": expm1,
+        "log": log,
+        "log1p": _log1p(form, log),
+        "tanh": _tanh(form, expm1),
+        "sqrt": sqrt,
+        "abs": absolute,
+        "maximum": _larger,
+        "minimum": _smaller,
+    }
 
 
 @inlined
@@ -109,7 +153,7 @@ def _exp_series(form: Format) -> Callable[..., Any]:
 
 
 def _power_of_two(form: Format) -> Callable[..., Any]:
-    """2^n of n + magic: n plus the bias is moved to where the exponent is; the rest of the number falls out."""
+    """2^n of n + magic: n plus the bias is moved to where the exponent is; all else falls out."""
     bias, mantissa_bits = form.integer(form.bias), form.integer(form.mantissa_bits)
 
     @inlined
@@ -151,7 +195,9 @@ def _exp(form: Format) -> Callable[..., Any]:
 
 def _expm1(form: Format) -> Callable[..., Any]:
     """e^x - 1 = 2^n (e^r - 1) + (2^n - 1), halved on the way so that n = bias + 1 does not overflow."""
-    highest, lowest, log2_e, magic = form.reals(form.highest, form.lowest_expm1, 1.0 / math.log(2.0), form.magic)
+    highest, lowest, log2_e, magic = form.reals(
+        form.highest, form.lowest_expm1, 1.0 / math.log(2.0), form.magic
+    )
     one, half, two = form.reals(1.0, 0.5, 2.0)
     series, power_of_two, remainder = _exp_series(form), _power_of_two(form), _remainder(form)
 
@@ -170,8 +216,8 @@ def _expm1(form: Format) -> Callable[..., Any]:
 def _log(form: Format) -> Callable[..., Any]:
     """log(x) = e ln 2 + log(1 + f) with sqrt(1/2) <= 1 + f < sqrt(2).
 
-    With s = f / (2 + f), log(1 + f) = 2 (s + s^3/3 + s^5/5 + ...), arranged as f - f^2/2 + s (f^2/2 + ...) so that f
-    itself is the leading term.
+    With s = f / (2 + f), log(1 + f) = 2 (s + s^3/3 + s^5/5 + ...), arranged as f - f^2/2 + s (f^2/2 + ...) so
+    that f itself is the leading term.
     """
     series = _polynomial(form, [2.0 / (2 * k + 1) for k in range(1, form.log_terms + 1)])
     root_half = form.pattern(math.sqrt(0.5))
@@ -217,7 +263,7 @@ def _log1p(form: Format, log: Callable[..., Any]) -> Callable[..., Any]:
 
 def _tanh(form: Format, expm1: Callable[..., Any]) -> Callable[..., Any]:
     """(1 - e^-2|x|) / (1 + e^-2|x|) by expm1, which keeps the digits near zero."""
-    two, = form.reals(2.0)
+    (two,) = form.reals(2.0)
 
     @inlined
     def tanh(x):

@@ -1,4 +1,4 @@
-"""The small language in which a formula is written: what it admits, and the check that a function keeps to it.
+"""The small language in which a formula is written: what it admits, and the check that a function keeps it.
 
 A formula says what happens to *one element*. It is a Python function with
 
@@ -6,10 +6,10 @@ A formula says what happens to *one element*. It is a Python function with
 * keyword-only parameters: scalars, with an optional number as default;
 * a body of assignments to simple names and one ``return``, last, of an expression or a tuple of expressions.
 
-An expression is built of numbers, names, ``+ - * /``, ``-x``, ``x**n`` for a small whole number n,
-``x if test else y``, and calls of the functions in `FUNCTIONS`. A test is one comparison, or several joined by
-``and``, ``or``, ``not``. Nothing else is admitted, so that a formula can be rendered to C, to Numba and to NumPy
-and mean the same in all three.
+An expression is built of numbers, names, ``+ - * /``, ``-x``, ``x**n`` for a small whole number n, ``x if
+test else y``, and calls of the functions in `FUNCTIONS`. A test is one comparison, or several joined by
+``and``, ``or``, ``not``. Nothing else is admitted, so that a formula can be rendered to C, to Numba and to
+NumPy and mean the same in all three.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 LARGEST_EXPONENT = 16
+LARGEST_CONSTANT = 3e38
 
 
 class FormulaError(ValueError):
@@ -102,9 +103,17 @@ FUNCTIONS: dict[str, Function] = {
 BINARY_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
-REPLACEMENTS = {"max": "maximum(x, y)", "min": "minimum(x, y)", "where": "x if test else y", "fabs": "abs(x)",
-                "absolute": "abs(x)", "pow": "x**2 with a whole number", "power": "x**2 with a whole number",
-                "square": "x**2", "select": "x if test else y"}
+REPLACEMENTS = {
+    "max": "maximum(x, y)",
+    "min": "minimum(x, y)",
+    "where": "x if test else y",
+    "fabs": "abs(x)",
+    "absolute": "abs(x)",
+    "pow": "x**2 with a whole number",
+    "power": "x**2 with a whole number",
+    "square": "x**2",
+    "select": "x if test else y",
+}
 
 REMEDIES: dict[type[ast.AST], str] = {
     ast.If: "a conditional expression: name = x if test else y",
@@ -124,6 +133,8 @@ REMEDIES: dict[type[ast.AST], str] = {
     ast.Expr: "an assignment; an expression whose value is not used has no meaning",
     ast.Pass: "a return",
 }
+
+ADMITTED = "numbers, names, + - * / **, x if test else y, and calls of " + ", ".join(FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class Formula:
     name: str
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
-    defaults: dict[str, float] = field(compare=False)
+    defaults: dict[str, float] = field(hash=False)
     outputs: int = field(compare=False)
     source: str
     body: tuple[tuple[str, ast.expr], ...] = field(compare=False, repr=False)
@@ -194,26 +205,40 @@ def read(function: Callable[..., Any], name: str | None = None) -> Formula:
     reader = _Reader(function, file)
     arrays, scalars, defaults = reader.parameters(definition)
     body, results = reader.statements(definition, arrays + scalars)
-    return Formula(name or definition.name, arrays, scalars, defaults, len(results), source, body, results, file,
-                   definition.lineno)
+    return Formula(
+        name or definition.name,
+        arrays,
+        scalars,
+        defaults,
+        len(results),
+        source,
+        body,
+        results,
+        file,
+        definition.lineno,
+    )
 
 
 def _definition(function: Callable[..., Any]) -> tuple[ast.FunctionDef, str, str]:
-    if not inspect.isfunction(function):
+    if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         raise FormulaError(f"a formula is a plain Python function, got {function!r}; write it as a def")
     file = inspect.getsourcefile(function) or function.__code__.co_filename
     line = function.__code__.co_firstlineno
     try:
         lines, line = inspect.getsourcelines(function)
     except (OSError, TypeError):
-        raise FormulaError(f"{file}:{line}: the source of {function.__name__} cannot be read; "
-                           "define the formula in a file or a notebook cell") from None
+        raise FormulaError(
+            f"{file}:{line}: the source of {function.__name__} cannot be read; "
+            "define the formula in a file or a notebook cell"
+        ) from None
     # An indented definition is put under an `if`: dedenting would change the text of its docstring.
     indented = lines[0][:1].isspace()
     try:
         statement = ast.parse("if True:\n" * indented + "".join(lines)).body[0]
     except SyntaxError:
-        raise FormulaError(f"{file}:{line}: {lines[0].strip()}: write the formula as a def of its own") from None
+        raise FormulaError(
+            f"{file}:{line}: {lines[0].strip()}: write the formula as a def of its own"
+        ) from None
     definition = statement.body[0] if isinstance(statement, ast.If) else statement
     if not isinstance(definition, ast.FunctionDef):
         raise FormulaError(f"{file}:{line}: {lines[0].strip()}: write the formula as a def of its own")
@@ -231,22 +256,30 @@ class _Reader:
         self.body: list[tuple[str, ast.expr]] = []
         self.n_temporaries = 0
 
-    def refuse(self, node: ast.AST, remedy: str) -> NoReturn:
+    def refuse(self, node: ast.stmt | ast.expr | ast.arg, remedy: str) -> NoReturn:
         text = ast.unparse(node).split("\n")[0]
-        raise FormulaError(f"{self.file}:{node.lineno}: `{text}` is not part of the formula language; write {remedy}")
+        raise FormulaError(
+            f"{self.file}:{node.lineno}: `{text}` is not part of the formula language; write {remedy}"
+        )
 
-    def parameters(self, definition: ast.FunctionDef) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, float]]:
+    def parameters(
+        self, definition: ast.FunctionDef
+    ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, float]]:
         given = definition.args
         for extra in (given.vararg, given.kwarg):
             if extra is not None:
                 self.refuse(extra, "every parameter by name")
         if given.defaults:
-            self.refuse(given.defaults[0], "a keyword-only parameter (after `*`) if it is a scalar with a default; "
-                                           "an array has none")
+            self.refuse(
+                given.defaults[0],
+                "a keyword-only parameter (after `*`) if it is a scalar with a default; an array has none",
+            )
         arrays = [a.arg for a in given.posonlyargs + given.args]
         if not arrays:
-            raise FormulaError(f"{self.file}:{definition.lineno}: {definition.name} has no positional parameter; "
-                               "write at least one array before `*`")
+            raise FormulaError(
+                f"{self.file}:{definition.lineno}: {definition.name} has no positional parameter; "
+                "write at least one array before `*`"
+            )
         for argument in given.posonlyargs + given.args + given.kwonlyargs:
             self.name(argument, argument.arg)
         scalars = tuple(a.arg for a in given.kwonlyargs)
@@ -257,11 +290,12 @@ class _Reader:
         return tuple(arrays), scalars, defaults
 
     def number(self, node: ast.expr, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            self.refuse(node, "a finite number")
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not good or not -LARGEST_CONSTANT <= value <= LARGEST_CONSTANT:
+            self.refuse(node, f"a number up to {LARGEST_CONSTANT:g}, as far as float32 reaches")
         return float(value)
 
-    def name(self, node: ast.AST, name: str) -> str:
+    def name(self, node: ast.expr | ast.arg, name: str) -> str:
         if name in FUNCTIONS:
             self.refuse(node, f"another name: {name} is a function of the language")
         # The renderers begin the names they add with an underscore.
@@ -269,14 +303,18 @@ class _Reader:
             self.refuse(node, "a name of ASCII letters, digits and underscores that begins with a letter")
         return name
 
-    def statements(self, definition: ast.FunctionDef, parameters: tuple[str, ...]):
+    def statements(
+        self, definition: ast.FunctionDef, parameters: tuple[str, ...]
+    ) -> tuple[tuple[tuple[str, ast.expr], ...], tuple[ast.expr, ...]]:
         self.known.update(parameters)
         statements = definition.body
         if ast.get_docstring(definition, clean=False) is not None:
             statements = statements[1:]
         if not statements or not isinstance(statements[-1], ast.Return) or statements[-1].value is None:
-            raise FormulaError(f"{self.file}:{definition.end_lineno}: {definition.name} does not end in a return of "
-                               "a value; write one return, last")
+            raise FormulaError(
+                f"{self.file}:{definition.end_lineno}: {definition.name} does not end in a return of "
+                "a value; write one return, last"
+            )
         for statement in statements[:-1]:
             self.assignment(statement)
         value = statements[-1].value
@@ -299,58 +337,59 @@ class _Reader:
         self.known.add(name)
 
     def expression(self, node: ast.expr) -> ast.expr:
+        """The expression again if it is admitted, with powers written out."""
         match node:
             case ast.Constant():
-                return ast.copy_location(ast.Constant(self.number(node, node.value)), node)
+                return ast.Constant(self.number(node, node.value))
             case ast.Name():
                 return self.variable(node)
             case ast.UnaryOp(ast.USub(), operand):
-                return ast.copy_location(ast.UnaryOp(ast.USub(), self.expression(operand)), node)
+                return ast.UnaryOp(ast.USub(), self.expression(operand))
             case ast.UnaryOp(ast.UAdd(), operand):
                 return self.expression(operand)
             case ast.BinOp(left, ast.Pow(), right):
                 return self.power(node, left, right)
             case ast.BinOp(left, operator, right) if isinstance(operator, BINARY_OPERATORS):
-                return ast.copy_location(ast.BinOp(self.expression(left), operator, self.expression(right)), node)
+                return ast.BinOp(self.expression(left), operator, self.expression(right))
             case ast.IfExp(test, chosen, other):
-                return ast.copy_location(
-                    ast.IfExp(self.test(test), self.expression(chosen), self.expression(other)), node)
+                return ast.IfExp(self.test(test), self.expression(chosen), self.expression(other))
             case ast.Call():
                 return self.call(node)
-        self.refuse(node, REMEDIES.get(type(node), "numbers, names, + - * / **, x if test else y, and calls of "
-                                                   + ", ".join(FUNCTIONS)))
+        self.refuse(node, REMEDIES.get(type(node), ADMITTED))
 
     def variable(self, node: ast.Name) -> ast.Name:
         if node.id not in self.known:
-            self.refuse(node, f"a number, a parameter or a name assigned above; {node.id} is none of these "
-                              f"(a constant from outside becomes a keyword-only parameter with a default)")
+            self.refuse(
+                node,
+                f"a number, a parameter or a name assigned above; {node.id} is none of these "
+                f"(a constant from outside becomes a keyword-only parameter with a default)",
+            )
         return node
 
     def test(self, node: ast.expr) -> ast.expr:
+        """The test of a conditional expression again if it is admitted."""
         match node:
             case ast.BoolOp(operator, values):
-                return ast.copy_location(ast.BoolOp(operator, [self.test(value) for value in values]), node)
+                return ast.BoolOp(operator, [self.test(value) for value in values])
             case ast.UnaryOp(ast.Not(), operand):
-                return ast.copy_location(ast.UnaryOp(ast.Not(), self.test(operand)), node)
+                return ast.UnaryOp(ast.Not(), self.test(operand))
             case ast.Compare(left, [operator], [right]) if isinstance(operator, COMPARISONS):
-                return ast.copy_location(
-                    ast.Compare(self.expression(left), [operator], [self.expression(right)]), node)
+                return ast.Compare(self.expression(left), [operator], [self.expression(right)])
             case ast.Compare(ops=operators) if len(operators) > 1:
                 self.refuse(node, "single comparisons joined by and: a < b and b < c")
         self.refuse(node, "a comparison of two numbers as the test: x if a > 0.0 else y")
 
     def call(self, node: ast.Call) -> ast.Call:
-        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-            known = "one of " + ", ".join(FUNCTIONS)
-            self.refuse(node, REPLACEMENTS.get(called, f"{called}(...) by its bare name" if called in FUNCTIONS else known))
-        name = node.func.id
-        if node.keywords or len(node.args) != FUNCTIONS[name].n_arguments:
-            count = FUNCTIONS[name].n_arguments
-            self.refuse(node, f"{name} with {count} positional argument{'s' * (count > 1)}")
-        self.meaning(node, name)
-        arguments = [self.expression(argument) for argument in node.args]
-        return ast.copy_location(ast.Call(node.func, arguments, []), node)
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        if called not in FUNCTIONS:
+            self.refuse(node, REPLACEMENTS.get(called, "one of " + ", ".join(FUNCTIONS)))
+        if not isinstance(node.func, ast.Name):
+            self.refuse(node, f"{called}(...) by its bare name")
+        count = FUNCTIONS[called].n_arguments
+        if node.keywords or len(node.args) != count:
+            self.refuse(node, f"{called} with {count} positional argument{'s' * (count > 1)}")
+        self.meaning(node, called)
+        return ast.Call(node.func, [self.expression(argument) for argument in node.args], [])
 
     def meaning(self, node: ast.Call, name: str) -> None:
         """Refuse a name of the language that means something else where the formula was written."""
@@ -358,16 +397,18 @@ class _Reader:
         found = {**bound.builtins, **bound.globals, **bound.nonlocals}.get(name)
         same = found is None or found is FUNCTIONS[name].scalar or found is getattr(math, name, None)
         # An activation such as fastgd.activations.tanh has the function's name and its meaning.
-        same = same or getattr(found, "module", "").startswith("fastgd.")
-        if not same and type(found).__module__ != "numpy":
+        same = same or str(getattr(found, "module", "")).startswith("fastgd.")
+        if not same and type(found).__name__ != "ufunc":
             self.refuse(node, f"{name} of the formula language; here {name} is {found!r}")
 
     def power(self, node: ast.BinOp, left: ast.expr, right: ast.expr) -> ast.expr:
-        exponent = right.value if isinstance(right, ast.Constant) else None
-        whole = isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and exponent == int(exponent)
-        if not whole or not 0 <= exponent <= LARGEST_EXPONENT:
-            self.refuse(node, f"a whole number from 0 to {LARGEST_EXPONENT} as the exponent, "
-                              "sqrt(x) for a half, 1.0 / x**n for a negative one")
+        exponent: Any = right.value if isinstance(right, ast.Constant) else None
+        if exponent not in range(LARGEST_EXPONENT + 1) or isinstance(exponent, bool):
+            self.refuse(
+                node,
+                f"a whole number from 0 to {LARGEST_EXPONENT} as the exponent, "
+                "sqrt(x) for a half, 1.0 / x**n for a negative one",
+            )
         return self.product(self.expression(left), int(exponent))
 
     def product(self, base: ast.expr, exponent: int) -> ast.expr:

@@ -1,14 +1,14 @@
 """Formulas rendered to Python source that Numba compiles: functions of one element, and block functions.
 
-A block function has the signature and the meaning of those rendered to C: ``void (void **arrays, intp count, void *scalars)``.
-It works on whole registers, as vectors of LLVM, so that nothing depends on what the optimiser can vectorise.
-Numba is imported when something is compiled, not before.
+A block function has the signature and the meaning of those rendered to C: ``void (void **arrays, intp count,
+void *scalars)``. It works on whole registers, as vectors of LLVM, so that nothing depends on what the
+optimiser can vectorise. Numba is imported when something is compiled, not before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from .block import Application, Block
@@ -17,11 +17,15 @@ from .renderer import OPERATORS, spell
 
 SPELLINGS = {
     **OPERATORS,
-    **{name: f"_{name}(" + ", ".join(f"{{{k}}}" for k in range(function.n_arguments)) + ")"
-       for name, function in FUNCTIONS.items()},
+    **{
+        name: f"_{name}(" + ", ".join(f"{{{k}}}" for k in range(function.n_arguments)) + ")"
+        for name, function in FUNCTIONS.items()
+    },
     "Constant": lambda value: f"_real({value!r})",
     "IfExp": "_select({0}, {1}, {2})",
-    "And": "_both({0}, {1})", "Or": "_either({0}, {1})", "Not": "_negation({0})",
+    "And": "_both({0}, {1})",
+    "Or": "_either({0}, {1})",
+    "Not": "_negation({0})",
 }
 
 
@@ -38,10 +42,14 @@ def render_block(block: Block) -> str:
     lines = [f"def block_{block.name}(arrays, count, scalars):"]
     lines += [f"    at_{name} = _pointer_to(arrays, {k})" for k, name in enumerate(block.arrays)]
     lines += [f"    scalar_{name} = _load_scalar(scalars, {k})" for k, name in enumerate(block.scalars)]
-    lines += ["    i = 0", "    while i + _lanes <= count:",
-              *_tile(block, "_load(at_{0}, i)", "_store(at_{0}, i, {1})"), "        i += _lanes",
-              "    if i < count:",
-              *_tile(block, "_load_part(at_{0}, i, count - i)", "_store_part(at_{0}, i, {1}, count - i)")]
+    lines += [
+        "    i = 0",
+        "    while i + _lanes <= count:",
+        *_tile(block, "_load(at_{0}, i)", "_store(at_{0}, i, {1})"),
+        "        i += _lanes",
+        "    if i < count:",
+        *_tile(block, "_load_part(at_{0}, i, count - i)", "_store_part(at_{0}, i, {1}, count - i)"),
+    ]
     return "\n".join([*lines, ""])
 
 
@@ -68,13 +76,14 @@ def _define(source: str, name: str, namespace: dict[str, Any]) -> Callable[..., 
 
 def _real(dtype: Any) -> type:
     import numpy
+
     real = numpy.dtype(dtype).type
     if real not in (numpy.float32, numpy.float64):
         raise TypeError(f"dtype: got {numpy.dtype(dtype)}, expected float32 or float64")
     return real
 
 
-@lru_cache(maxsize=None)
+@cache
 def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
     """A function of one element that compiled code can call, inlined where it is called.
 
@@ -95,14 +104,20 @@ def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
         For another dtype.
     """
     from . import elementary, vector
+
     real = _real(dtype)
-    namespace = {"_real": real, "_select": vector.select, "_both": vector.both, "_either": vector.either,
-                 "_negation": vector.negation}
+    namespace = {
+        "_real": real,
+        "_select": vector.select,
+        "_both": vector.both,
+        "_either": vector.either,
+        "_negation": vector.negation,
+    }
     namespace.update({f"_{name}": function for name, function in elementary.functions(real).items()})
     return elementary.inlined(_define(render(formula), f"formula_{formula.name}", namespace))
 
 
-@lru_cache(maxsize=None)
+@cache
 def block(declared: Block, dtype: Any) -> Any:
     """Compile a block function.
 
@@ -127,6 +142,7 @@ def block(declared: Block, dtype: Any) -> Any:
     from numba import types
 
     from . import elementary, vector
+
     namespace = {f"_{name}": value for name, value in vector.memory(_real(dtype)).items()}
     namespace["_pointer_to"] = vector.pointer_to
     namespace.update({f"formula_{formula.name}": compile_(formula, dtype) for formula in declared.formulas})

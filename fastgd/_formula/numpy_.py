@@ -1,9 +1,9 @@
-"""Formulas rendered to NumPy: the plainest meaning of a formula, with which the other renderings are compared."""
+"""Formulas rendered to NumPy: their plainest meaning, with which the other renderings are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .language import FUNCTIONS, Formula
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 SPELLINGS = {
     **OPERATORS,
-    **{name: "_numpy." + name + "(" + ", ".join(f"{{{k}}}" for k in range(function.n_arguments)) + ")"
-       for name, function in FUNCTIONS.items()},
+    **{
+        name: "_numpy." + name + "(" + ", ".join(f"{{{k}}}" for k in range(function.n_arguments)) + ")"
+        for name, function in FUNCTIONS.items()
+    },
     # A constant of the array's own type, so that an expression of constants alone is rounded as elsewhere.
     "Constant": lambda value: f"_real({value!r})",
     "IfExp": "_numpy.where({0}, {1}, {2})",
@@ -30,7 +32,7 @@ def render(formula: Formula) -> str:
     return "\n".join([*lines, f"    return ({results})", ""])
 
 
-@lru_cache(maxsize=None)
+@cache
 def compile_(formula: Formula) -> Callable[..., Any]:
     """A function of whole arrays that evaluates the formula with NumPy.
 
@@ -41,11 +43,13 @@ def compile_(formula: Formula) -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``f(*arrays, out=None, **scalars)``. Arrays are broadcast. The result has the widest floating dtype among them,
-        float64 if there is none; `out` (an array, or a tuple of them for several results) may be one of the arrays.
+        ``f(*arrays, out=None, **scalars)``. Arrays are broadcast. The result has the widest floating dtype
+        among them, float64 if there is none; `out` (an array, or a tuple of them for several results) may be
+        one of the arrays.
     """
     import numpy
-    namespace = {"_numpy": numpy}
+
+    namespace: dict[str, Any] = {"_numpy": numpy}
     exec(compile(render(formula), f"<formula {formula.name}>", "exec"), namespace)
     rendered = namespace[formula.name]
 
@@ -67,9 +71,12 @@ def compile_(formula: Formula) -> Callable[..., Any]:
 
 def _arrays(formula: Formula, given: tuple[Any, ...]) -> list[numpy.ndarray]:
     import numpy
+
     if len(given) != len(formula.arrays):
-        raise TypeError(f"{formula.name}: got {len(given)} arrays, expected {len(formula.arrays)}: "
-                        f"{', '.join(formula.arrays)}")
+        raise TypeError(
+            f"{formula.name}: got {len(given)} arrays, expected {len(formula.arrays)}: "
+            f"{', '.join(formula.arrays)}"
+        )
     arrays = [numpy.asarray(array) for array in given]
     for name, array in zip(formula.arrays, arrays, strict=True):
         if array.dtype.kind not in "fiub":
@@ -83,13 +90,19 @@ def _scalars(formula: Formula, given: dict[str, float]) -> list[float]:
     unknown = set(given) - set(formula.scalars)
     missing = set(formula.scalars) - set(given) - set(formula.defaults)
     if unknown or missing:
-        raise TypeError(f"{formula.name}: got scalars {', '.join(given) or 'none'}, "
-                        f"expected {', '.join(formula.scalars) or 'none'}")
-    return [given.get(name, formula.defaults.get(name)) for name in formula.scalars]
+        raise TypeError(
+            f"{formula.name}: got scalars {', '.join(given) or 'none'}, "
+            f"expected {', '.join(formula.scalars) or 'none'}"
+        )
+    chosen = {**formula.defaults, **given}
+    return [chosen[name] for name in formula.scalars]
 
 
-def _outs(formula: Formula, out: Any, shape: tuple[int, ...], dtype: numpy.dtype) -> tuple[numpy.ndarray, ...]:
+def _outs(
+    formula: Formula, out: Any, shape: tuple[int, ...], dtype: numpy.dtype
+) -> tuple[numpy.ndarray, ...]:
     import numpy
+
     if out is None:
         return tuple([numpy.empty(shape, dtype) for _ in range(formula.outputs)])
     outs = out if isinstance(out, tuple) else (out,)
@@ -98,8 +111,10 @@ def _outs(formula: Formula, out: Any, shape: tuple[int, ...], dtype: numpy.dtype
     for target in outs:
         got = (getattr(target, "shape", None), getattr(target, "dtype", None))
         if not isinstance(target, numpy.ndarray) or got != (shape, dtype):
-            raise ValueError(f"{formula.name}: out has shape {got[0]} and dtype {got[1]}, "
-                             f"expected an array of shape {shape} and dtype {dtype}")
+            raise ValueError(
+                f"{formula.name}: out has shape {got[0]} and dtype {got[1]}, "
+                f"expected an array of shape {shape} and dtype {dtype}"
+            )
         if not target.flags.writeable:
             raise ValueError(f"{formula.name}: out is read-only, expected a writeable array")
     return outs

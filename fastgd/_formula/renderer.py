@@ -1,22 +1,33 @@
 """One walk over a checked formula for every target: a target is a table of spellings.
 
-A table maps the name of a syntax node (``"Add"``, ``"IfExp"``) or of a function of the language (``"exp"``) to a
-text with ``{0}``, ``{1}``, ... where its operands go. ``"Constant"`` maps to a function from a float to text.
+A table maps the name of a syntax node (``"Add"``, ``"IfExp"``) or of a function of the language (``"exp"``)
+to a text with ``{0}``, ``{1}``, ... where its operands go. ``"Constant"`` maps to a function from a float to
+text.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 OPERATORS: dict[str, Any] = {
     "Constant": repr,
     "USub": "(-{0})",
-    "Add": "({0} + {1})", "Sub": "({0} - {1})", "Mult": "({0} * {1})", "Div": "({0} / {1})",
-    "Lt": "({0} < {1})", "LtE": "({0} <= {1})", "Gt": "({0} > {1})", "GtE": "({0} >= {1})",
-    "Eq": "({0} == {1})", "NotEq": "({0} != {1})",
-    "And": "({0} & {1})", "Or": "({0} | {1})", "Not": "(~{0})",
+    "Add": "({0} + {1})",
+    "Sub": "({0} - {1})",
+    "Mult": "({0} * {1})",
+    "Div": "({0} / {1})",
+    "Lt": "({0} < {1})",
+    "LtE": "({0} <= {1})",
+    "Gt": "({0} > {1})",
+    "GtE": "({0} >= {1})",
+    "Eq": "({0} == {1})",
+    "NotEq": "({0} != {1})",
+    "And": "({0} & {1})",
+    "Or": "({0} | {1})",
+    "Not": "(~{0})",
 }
 
 
@@ -42,8 +53,6 @@ def spell(node: ast.expr, spellings: Mapping[str, Any]) -> str:
         case ast.Call(ast.Name(name), arguments):
             return fill(name, *arguments)
         case ast.BoolOp(operator, values):
-            text = spell(values[0], spellings)
-            for value in values[1:]:
-                text = spellings[type(operator).__name__].format(text, spell(value, spellings))
-            return text
+            texts = [spell(operand, spellings) for operand in values]
+            return reduce(spellings[type(operator).__name__].format, texts)
     raise TypeError(f"not part of a checked formula: {ast.dump(node)}")

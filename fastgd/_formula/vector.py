@@ -1,8 +1,8 @@
-"""A vector of lanes as a Numba type, so that a formula is compiled for whole registers, whatever the optimiser finds.
+"""A vector of lanes as a Numba type: formulas are compiled for whole registers, whatever the optimiser finds.
 
-Importing this module imports Numba; the renderer does so when it first compiles. `Vector` stands for a short vector of
-floats or integers and `Mask` for as many truth values. Arithmetic, comparisons and the intrinsics below work on them,
-on plain scalars, and on a mixture, in which scalars are spread over the lanes.
+Importing this module imports Numba; the renderer does so when it first compiles. `Vector` stands for a short
+vector of floats or integers and `Mask` for as many truth values. Arithmetic, comparisons and the intrinsics
+below work on them, on plain scalars, and on a mixture, in which scalars are spread over the lanes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VECTOR_BYTES = 64
 class Vector(types.Type):
     """As many numbers of one type as fill `VECTOR_BYTES`."""
 
-    def __init__(self, scalar: types.Number) -> None:
+    def __init__(self, scalar: Any) -> None:
         self.scalar = scalar
         self.lanes = VECTOR_BYTES * 8 // scalar.bitwidth
         super().__init__(name=f"Vector({scalar}, {self.lanes})")
@@ -39,7 +39,7 @@ class Mask(types.Type):
         super().__init__(name=f"Mask({lanes})")
 
 
-def _scalar_ir(scalar: types.Type) -> ir.Type:
+def _scalar_ir(scalar: Any) -> ir.Type:
     if scalar is types.boolean:
         return ir.IntType(1)
     if isinstance(scalar, types.Integer):
@@ -59,11 +59,11 @@ def _lanes(kinds: Any) -> int:
     return max((kind.lanes for kind in kinds if isinstance(kind, (Vector, Mask))), default=0)
 
 
-def _element(kind: types.Type) -> types.Type:
+def _element(kind: Any) -> Any:
     return kind.scalar if isinstance(kind, (Vector, Mask)) else kind
 
 
-def _widen(element: types.Type, lanes: int) -> types.Type:
+def _widen(element: Any, lanes: int) -> Any:
     if not lanes:
         return element
     return Mask(lanes) if element is types.boolean else Vector(element)
@@ -75,14 +75,23 @@ def _spread(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
         return value
     if isinstance(value, ir.Constant):
         return ir.Constant(ir.VectorType(value.type, lanes), [value] * lanes)
-    single = builder.insert_element(ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value,
-                                    ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+    single = builder.insert_element(
+        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
+    return builder.shuffle_vector(
+        single, single, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    )
 
 
 ARITHMETIC = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
-ORDER = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "==",
-         operator.ne: "!="}
+ORDER = {
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
 
 
 def _register(function: Any, compute: Any, gives_mask: bool) -> None:
@@ -107,8 +116,13 @@ for _function, _name in ARITHMETIC.items():
     _register(_function, lambda builder, x, y, name=_name: getattr(builder, name)(x, y), False)
 for _function, _name in ORDER.items():
     # A comparison with a NaN is false, except !=.
-    _register(_function, lambda builder, x, y, name=_name: (
-        builder.fcmp_unordered if name == "!=" else builder.fcmp_ordered)(name, x, y), True)
+    _register(
+        _function,
+        lambda builder, x, y, name=_name: (builder.fcmp_unordered if name == "!=" else builder.fcmp_ordered)(
+            name, x, y
+        ),
+        True,
+    )
 
 
 @infer_global(operator.neg)
@@ -163,7 +177,9 @@ def negation(typing_context: Any, mask: Any) -> Any:
     return mask(mask), lambda context, builder, sig, args: builder.not_(args[0])
 
 
-def _call(builder: ir.IRBuilder, name: str, kind: ir.Type, result: ir.Type, values: list[ir.Value]) -> ir.Value:
+def _call(
+    builder: ir.IRBuilder, name: str, kind: ir.Type, result: ir.Type, values: list[ir.Value]
+) -> ir.Value:
     """Call LLVM's own function `name` of the variant for `kind`."""
     many = isinstance(kind, ir.VectorType)
     variant = f"v{kind.count}{kind.element.intrinsic_name}" if many else kind.intrinsic_name
@@ -173,6 +189,7 @@ def _call(builder: ir.IRBuilder, name: str, kind: ir.Type, result: ir.Type, valu
 
 def _llvm_function(name: str, n_arguments: int) -> Any:
     """An intrinsic of LLVM that maps floats to floats."""
+
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         values = [_spread(builder, value, _lanes(sig.args)) for value in args]
         return _call(builder, name, values[0].type, values[0].type, values)
@@ -209,6 +226,7 @@ from_bits = _reinterpret(to_bits=False)
 @intrinsic
 def pointer_to(typing_context: Any, pointers: Any, k: Any) -> Any:
     """The k-th of an array of pointers."""
+
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.load(builder.gep(args[0], [args[1]]))
 
@@ -226,16 +244,17 @@ def memory(real: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``load(pointer, i)`` and ``store(pointer, i, value)`` of whole vectors, ``load_part(pointer, i, count)`` and
-        ``store_part(pointer, i, value, count)`` of the first `count` lanes, ``load_scalar(pointer, i)``; `i` counts
-        elements. ``lanes`` is how many a vector has.
+        ``load(pointer, i)`` and ``store(pointer, i, value)`` of whole vectors, ``load_part(pointer, i,
+        count)`` and ``store_part(pointer, i, value, count)`` of the first `count` lanes,
+        ``load_scalar(pointer, i)``; `i` counts elements. ``lanes`` is how many a vector has.
     """
     scalar = types.float32 if real is numpy.float32 else types.float64
     vector = Vector(scalar)
     size = scalar.bitwidth // 8
     alignment = ir.Constant(ir.IntType(32), size)
 
-    def address(builder: Any, pointer: Any, index: Any, kind: ir.Type) -> Any:
+    def address(builder: Any, place: Any, kind: ir.Type) -> Any:
+        pointer, index = place
         first = builder.bitcast(pointer, _scalar_ir(scalar).as_pointer())
         return builder.bitcast(builder.gep(first, [index]), kind.as_pointer())
 
@@ -246,19 +265,21 @@ def memory(real: Any) -> dict[str, Any]:
     @intrinsic
     def load_scalar(typing_context: Any, pointer: Any, i: Any) -> Any:
         return scalar(pointer, i), lambda context, builder, sig, args: builder.load(
-            address(builder, *args, _scalar_ir(scalar)), align=size)
+            address(builder, args, _scalar_ir(scalar)), align=size
+        )
 
     @intrinsic
     def load(typing_context: Any, pointer: Any, i: Any) -> Any:
         # Aligned as an element is; LLVM would assume the vector's own alignment.
         return vector(pointer, i), lambda context, builder, sig, args: builder.load(
-            address(builder, *args, context.get_value_type(vector)), align=size)
+            address(builder, args, context.get_value_type(vector)), align=size
+        )
 
     @intrinsic
     def store(typing_context: Any, pointer: Any, i: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             value = _spread(builder, args[2], vector.lanes)
-            builder.store(value, address(builder, *args[:2], value.type), align=size)
+            builder.store(value, address(builder, args[:2], value.type), align=size)
             return context.get_dummy_value()
 
         return types.void(pointer, i, value), generate
@@ -267,9 +288,14 @@ def memory(real: Any) -> dict[str, Any]:
     def load_part(typing_context: Any, pointer: Any, i: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             kind = context.get_value_type(vector)
-            place = address(builder, *args[:2], kind)
-            return _call(builder, "llvm.masked.load", kind, kind, [
-                place, alignment, first_lanes(builder, args[2]), ir.Constant(kind, [0.0] * vector.lanes)])
+            place = address(builder, args[:2], kind)
+            return _call(
+                builder,
+                "llvm.masked.load",
+                kind,
+                kind,
+                [place, alignment, first_lanes(builder, args[2]), ir.Constant(kind, [0.0] * vector.lanes)],
+            )
 
         return vector(pointer, i, count), generate
 
@@ -277,12 +303,23 @@ def memory(real: Any) -> dict[str, Any]:
     def store_part(typing_context: Any, pointer: Any, i: Any, value: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             spread = _spread(builder, args[2], vector.lanes)
-            place = address(builder, *args[:2], spread.type)
-            _call(builder, "llvm.masked.store", spread.type, ir.VoidType(), [
-                spread, place, alignment, first_lanes(builder, args[3])])
+            place = address(builder, args[:2], spread.type)
+            _call(
+                builder,
+                "llvm.masked.store",
+                spread.type,
+                ir.VoidType(),
+                [spread, place, alignment, first_lanes(builder, args[3])],
+            )
             return context.get_dummy_value()
 
         return types.void(pointer, i, value, count), generate
 
-    return {"load_scalar": load_scalar, "load": load, "store": store, "load_part": load_part,
-            "store_part": store_part, "lanes": vector.lanes}
+    return {
+        "load_scalar": load_scalar,
+        "load": load,
+        "store": store,
+        "load_part": load_part,
+        "store_part": store_part,
+        "lanes": vector.lanes,
+    }

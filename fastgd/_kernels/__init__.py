@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .._formula import get
 from .backend import Backend, DenseSpec, Network
+
+if TYPE_CHECKING:
+    from .backend import Array as Array
 
 __all__ = ["BACKENDS", "Backend", "DenseSpec", "Network", "available_backends", "get_backend"]
 

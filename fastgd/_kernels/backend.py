@@ -74,8 +74,9 @@ class Network(Protocol):
         """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
 
         Adds to ``losses[k]``, for the k-th epoch touched, sum(w_i l_i) with the penalty times sum(w_i), and
-        sum(w_i). Returns a status and the number of steps done: 0 all of them; 1 the next step's loss is not
-        finite; 2 the next step's weights would not have been. In both cases the weights are finite ones.
+        sum(w_i). A batch whose weights sum to zero changes nothing. Returns a status and the number of steps done:
+        0, all of them; 1, the next step's loss is not finite; 2, the last step would have made weights non-finite,
+        and those kept their values. So the weights are finite whatever happens.
         """
 
     def evaluate(
@@ -115,9 +116,7 @@ class Backend(Protocol):
     ) -> None:
         """dz = d_out f'(kept); dx = dz w^T, dw = x^T dz, db = the sum of dz over rows."""
 
-    def loss_gradient(
-        self, scores: Array, targets: Array, loss: Loss, weights: Array | None, d_scores: Array
-    ) -> float:
+    def loss_gradient(self, scores: Array, targets: Array, loss: Loss, weights: Array | None, d_scores: Array) -> float:
         """The weighted mean loss; d_scores is its gradient."""
 
     def parameter_update(
@@ -132,7 +131,7 @@ class Backend(Protocol):
         """The first `count` draws of a stream: float64 in [0, 1)."""
 
     def first_nonfinite(self, array: Array) -> tuple[int, int] | None:
-        """Row and column of the first NaN or infinity of a floating 2-D array."""
+        """Row and column of the first NaN or infinity of a floating 2-D array, or None."""
 
     def instruction_set(self) -> str:
         """What the kernels were compiled for, of those that this processor has."""

@@ -151,6 +151,10 @@ class Contract:
         self._refuse_overlaps(checked, [name for name in checked if name in self.in_place])
         return checked, sizes
 
+    def read_one(self, name: str, given: Any) -> Array:
+        """Check one input by itself, for a caller that needs its shape before it has the others."""
+        return self._input(self.arguments[name], name, given, Sizes())
+
     def write(self, inputs: Mapping[str, Any], sizes: Sizes, **outs: Any) -> dict[str, Any]:
         """Check the outputs that are given, and allocate those that are None, unless they are optional.
 
@@ -191,9 +195,7 @@ class Contract:
             raise ValueError(self._refuse(name, got, expected, remedy))
         return out
 
-    def draw(
-        self, random: np.random.Generator, dims: Mapping[str, int], dtype: Any, form: int = 0
-    ) -> dict[str, Any]:
+    def draw(self, random: np.random.Generator, dims: Mapping[str, int], dtype: Any, form: int = 0) -> dict[str, Any]:
         """Random inputs that keep the contract, optional ones included; two of each that may be several.
 
         Parameters
@@ -206,7 +208,7 @@ class Contract:
         form : int
             Which form, for an argument that has several; the last one for one that has fewer.
         """
-        drawn = {}
+        drawn = dict[str, Any]()
         for argument in self.inputs:
             chosen = argument.forms[min(form, len(argument.forms) - 1)]
             if argument.several:
@@ -307,7 +309,7 @@ class Contract:
 def overlap(one: Array, other: Array) -> bool:
     """Whether two arrays share memory, or so nearly that it would be laborious to tell."""
     try:
-        return bool(np.shares_memory(one, other, max_work=OVERLAP_WORK))
+        return bool(np.shares_memory(one, other, max_work=OVERLAP_WORK))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

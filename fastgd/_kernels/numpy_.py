@@ -236,7 +236,7 @@ class Network:
             chosen = np.ones(len(rows)) if weights is None else weights[rows]
             status = self.step(X[rows], targets[rows], chosen, scalars[done], losses[epoch - first_epoch])
             if status:
-                return status, done
+                return status, done + (status == 2)
             step += 1
         return 0, n_steps
 
@@ -249,16 +249,17 @@ class Network:
         if not np.isfinite(loss):
             return 1
         assert self.rule is not None
-        results = [
-            updated(w, gradients[k], [slot[k] for slot in self.slots], self.rule, scalars)
-            for k, w in enumerate(self.weights)
-        ]
-        if not all(np.isfinite(result[0]).all() for result in results):
-            return 2
-        self.weights = [result[0] for result in results]
-        self.slots = [[result[1 + k] for result in results] for k in range(len(self.slots))]
+        status = 0
+        for k, g in enumerate(gradients):
+            states = [slot[k] for slot in self.slots]
+            results = updated(self.weights[k], g, states, self.rule, scalars)
+            if not np.isfinite(results[0]).all():
+                status = 2
+                continue
+            for array, result in zip((self.weights[k], *states), results, strict=True):
+                array[...] = result
         sums += (loss * total, total)
-        return 0
+        return status
 
     def forward(self, X: Array, n_layers: int) -> tuple[list[Array], list[Array]]:
         """The input of every layer, the output last; and what each layer kept."""
@@ -306,7 +307,11 @@ class Network:
         scores = self.forward(X, len(self.layers))[0][-1]
         weights = np.ones(len(X)) if weights is None else weights
         values, _ = row_losses(scores, targets, self.loss)
-        return float(weights @ values), float(weights.sum()), float(weights @ correct(scores, targets, self.loss))
+        return (
+            float(weights @ values),
+            float(weights.sum()),
+            float(weights @ correct(scores, targets, self.loss)),
+        )
 
     @quiet
     def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
@@ -322,5 +327,6 @@ def correct(scores: Array, targets: Array, loss: Loss) -> Array:
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return (scores.argmax(axis=1) == labels).astype(np.float64)
     if loss.link == "sigmoid":
-        return np.mean((scores > 0) == (targets > 0.5), axis=1, dtype=np.float64)
+        sides: Array = (scores > 0) == (targets > 0.5)
+        return sides.mean(axis=1, dtype=np.float64)
     return np.full(len(scores), np.nan)

@@ -39,7 +39,7 @@ def signed_magnitudes(smallest: float, largest: float, count: int) -> np.ndarray
     return to_float32(np.concatenate([-magnitudes[::-1], magnitudes]))
 
 
-# ------------------------------------------------------------------------------------------ high precision
+# -------------------------------------------------------------------------------------------- high precision
 def activation_rows() -> dict[str, list]:
     """[z, f(z), f'(z)] of every activation at 256 points."""
     from mpmath import cosh, exp, log, mpf, tanh
@@ -127,7 +127,7 @@ def row_loss_rows() -> dict[str, list]:
     }
 
 
-# --------------------------------------------------------------------------------------------- optimizers
+# ------------------------------------------------------------------------------------------------ optimizers
 def gradient_sequence() -> np.ndarray:
     """A hundred gradients of five parameters.
 
@@ -226,7 +226,7 @@ def optimizer_trajectories() -> dict:
     }
 
 
-# ----------------------------------------------------------------------------------------------- networks
+# -------------------------------------------------------------------------------------------------- networks
 def initial_weights(draw: np.random.Generator, sizes: list[int]) -> list[np.ndarray]:
     """[W1, b1, W2, ...] with weights of standard deviation 1/2 and biases of 1/10."""
     weights = []
@@ -331,7 +331,7 @@ def keras_binary_cross_entropy() -> dict:
     return {"y": y, "p": p, "printed": str(np.float32(keras.ops.convert_to_numpy(loss)))}
 
 
-# -------------------------------------------------------------------------------------------------- files
+# ----------------------------------------------------------------------------------------------------- files
 def as_text(value: object) -> str:
     """JSON with one line for each row of numbers."""
     if isinstance(value, dict):

@@ -68,7 +68,7 @@ class RMSprop:
 
 
 class Adadelta:
-    """Zeiler 2012, Algorithm 1: a step in the units of w, by running means of squares of g and of the steps."""
+    """Zeiler 2012, Algorithm 1: steps in the units of w, by running means of squares of g and of steps."""
 
     def __init__(self, learning_rate: float = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
         self.learning_rate, self.rho, self.eps = learning_rate, rho, eps

@@ -1,6 +1,18 @@
 """The compiled backend: schedules in Cython over kernels in C, ready at import."""
 
-from .arrays import first_nonfinite, instruction_set_name, instruction_set_names, permutation, uniform
+from .arrays import first_nonfinite, instruction_set, instruction_set_names, permutation, uniform
 from .network import Network
+from .plain import dense_backward, dense_forward, loss_gradient, parameter_update
 
-__all__ = ["Network", "first_nonfinite", "instruction_set_name", "instruction_set_names", "permutation", "uniform"]
+__all__ = [
+    "Network",
+    "dense_backward",
+    "dense_forward",
+    "first_nonfinite",
+    "instruction_set",
+    "instruction_set_names",
+    "loss_gradient",
+    "parameter_update",
+    "permutation",
+    "uniform",
+]

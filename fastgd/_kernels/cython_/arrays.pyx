@@ -9,11 +9,12 @@ import numpy as np
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
+from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
     FASTGD_ALIGNMENT,
     fastgd_instruction_sets,
-    instruction_set,
-    panel_columns,
+    matrix_bytes,
+    matrix_of_shape,
     philox_permutation,
     philox_uniform,
 )
@@ -22,14 +23,14 @@ from .engine cimport (
 ELEMENT_TYPES = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 cdef dict _element_type_of = {}
 
-cdef const instruction_set *_chosen = NULL
+cdef const instruction_set_row *_chosen = NULL
 
 
-cdef const instruction_set *_choose() except NULL:
+cdef const instruction_set_row *_choose() except NULL:
     """The widest instruction set that this processor has, or the one that FASTGD_ISA names."""
     wanted = os.environ.get("FASTGD_ISA", "").strip().lower()
     usable = []
-    cdef const instruction_set *candidate = fastgd_instruction_sets
+    cdef const instruction_set_row *candidate = fastgd_instruction_sets
     while candidate.name != NULL:
         name = candidate.name.decode()
         if candidate.usable():
@@ -41,7 +42,7 @@ cdef const instruction_set *_choose() except NULL:
                      "processor both have); unset it to let fastgd choose")
 
 
-def instruction_set_name():
+def instruction_set():
     """Name of the instruction set in use."""
     return _chosen.name.decode()
 
@@ -49,7 +50,7 @@ def instruction_set_name():
 def instruction_set_names():
     """Names of all instruction sets that this build and this processor both have, widest first."""
     names = []
-    cdef const instruction_set *candidate = fastgd_instruction_sets
+    cdef const instruction_set_row *candidate = fastgd_instruction_sets
     while candidate.name != NULL:
         if candidate.usable():
             names.append(candidate.name.decode())
@@ -126,12 +127,11 @@ cdef class Panels:
 
     def __cinit__(self, Py_ssize_t rows, Py_ssize_t columns, dtype):
         self.table = table_for(dtype)
-        size = rows * panel_columns(columns, self.table.panel_width, self.table.real_size) * self.table.real_size
+        self.at = matrix_of_shape(rows, columns, self.table.panel_width, self.table.real_size)
+        size = matrix_bytes(&self.at, self.table.panel_width, self.table.real_size)
         self.memory = np.zeros(size + FASTGD_ALIGNMENT, np.uint8)
         cdef uintptr_t address = self.memory.ctypes.data
         self.at.data = <char *>((address + FASTGD_ALIGNMENT - 1) // FASTGD_ALIGNMENT * FASTGD_ALIGNMENT)
-        self.at.rows = rows
-        self.at.columns = columns
 
     cdef object write(self, array):
         """Copy a 2-D array in, from row 0."""

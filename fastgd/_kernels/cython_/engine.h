@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     char *data;                     /* NULL where the plan does not need the matrix */
     ptrdiff_t rows, columns;        /* rows: the capacity, which fixes where panels begin */
+    ptrdiff_t panels, last_width;   /* their number, and the columns of the last one with its padding */
 } matrix;
 
 /* A user's array, read where it lies: any strides, any of the element types of kernels.c. */
@@ -43,6 +44,7 @@ typedef struct {
     matrix state[FASTGD_MAX_STATES];        /* like weight */
     matrix kept;                            /* what the derivative reads: the output or the pre-activation */
     matrix output;
+    matrix delta;                           /* gradient of the pre-activation */
     block_function activate, differentiate; /* NULL: linear */
     const void *activation_scalars;
     int keeps_output;
@@ -79,11 +81,10 @@ typedef struct {
     ptrdiff_t (*weight_units)(const dense_layer *layer);
     void (*dense_forward)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
     void (*transpose_weight)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
-    void (*backward_input)(const dense_layer *layer, const matrix *delta, const dense_layer *below, const matrix *delta_below,
-                           ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
+    void (*backward_input)(const dense_layer *layer, const dense_layer *below, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
     /* false: an update would have made a weight non-finite; that tile keeps its old weights. */
-    int (*backward_weight)(const dense_layer *layer, const matrix *input, const matrix *delta, ptrdiff_t rows,
-                           int use, const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
+    int (*backward_weight)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use,
+                           const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
     int (*update_from_gradient)(const dense_layer *layer, const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
     /* l2/2 |W|^2 + l1 |W|, without the biases. */
     double (*penalty)(const dense_layer *layer);
@@ -97,7 +98,7 @@ typedef struct {
                              double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
     void (*softmax)(matrix *score, ptrdiff_t first, ptrdiff_t last);
     void (*apply)(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last);
-    void (*differentiate)(const dense_layer *layer, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*differentiate)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
     /* 1, 0 or the share in between: by the largest score; by the side of zero of every score. */
     double (*count_correct)(const matrix *score, const target_rows *target, ptrdiff_t row);
     double (*count_correct_sides)(const matrix *score, const target_rows *target, ptrdiff_t row);
@@ -106,15 +107,19 @@ typedef struct {
     ptrdiff_t n_activations, n_losses, n_optimizers;
 } kernel_table;
 
-/* Columns including the padding of the last panel, whose width is a power of two times 16 bytes. */
-static inline ptrdiff_t panel_columns(ptrdiff_t columns, ptrdiff_t panel_width, ptrdiff_t real_size)
+/* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. */
+static inline matrix matrix_of_shape(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t panel_width, ptrdiff_t real_size)
 {
-    ptrdiff_t rest = columns % panel_width, width = 16 / real_size;
-    if (rest == 0)
-        return columns;
-    while (width < rest)
+    ptrdiff_t panels = (columns + panel_width - 1) / panel_width, last = columns - (panels - 1) * panel_width;
+    ptrdiff_t width = 16 / real_size;
+    while (width < last)
         width *= 2;
-    return columns - rest + width;
+    return (matrix){NULL, rows, columns, panels, width};
+}
+
+static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptrdiff_t real_size)
+{
+    return m->rows * ((m->panels - 1) * panel_width + m->last_width) * real_size;
 }
 
 /* Flush-to-zero for the calling thread while it is inside the engine.  Moments of a batch that is learnt decay into

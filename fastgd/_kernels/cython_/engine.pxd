@@ -21,6 +21,8 @@ cdef extern from "engine.h" nogil:
         char *data
         Py_ssize_t rows
         Py_ssize_t columns
+        Py_ssize_t panels
+        Py_ssize_t last_width
 
     ctypedef struct source_array:
         const char *data
@@ -37,6 +39,7 @@ cdef extern from "engine.h" nogil:
         matrix *state
         matrix kept
         matrix output
+        matrix delta
         block_function activate
         block_function differentiate
         const void *activation_scalars
@@ -64,9 +67,8 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t weight_units(const dense_layer *) noexcept nogil
         void dense_forward(const dense_layer *, const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void transpose_weight(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void backward_input(const dense_layer *, const matrix *, const dense_layer *, const matrix *, Py_ssize_t,
-                            Py_ssize_t, Py_ssize_t) noexcept nogil
-        int backward_weight(const dense_layer *, const matrix *, const matrix *, Py_ssize_t, int, const update_rule *,
+        void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
         int update_from_gradient(const dense_layer *, const update_rule *, Py_ssize_t, Py_ssize_t) noexcept nogil
         double penalty(const dense_layer *) noexcept nogil
@@ -78,7 +80,7 @@ cdef extern from "engine.h" nogil:
                               Py_ssize_t, Py_ssize_t) noexcept nogil
         void softmax(matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void apply(block_function, const void *, matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void differentiate(const dense_layer *, matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void differentiate(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
         double count_correct(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
         double count_correct_sides(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
         const named_blocks *activations
@@ -98,7 +100,8 @@ cdef extern from "engine.h" nogil:
         int size
 
     const instruction_set fastgd_instruction_sets[]
-    Py_ssize_t panel_columns(Py_ssize_t columns, Py_ssize_t panel_width, Py_ssize_t real_size)
+    matrix matrix_of_shape(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t panel_width, Py_ssize_t real_size)
+    Py_ssize_t matrix_bytes(const matrix *, Py_ssize_t panel_width, Py_ssize_t real_size)
     uint64_t engine_enter()
     void engine_leave(uint64_t)
     void team_wait(team_barrier *)

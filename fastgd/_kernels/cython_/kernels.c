@@ -38,7 +38,7 @@ static void gather(const source_array *source, const ptrdiff_t *order, ptrdiff_t
     gather_function gather_row = gather_functions[source->element_type];
     for (ptrdiff_t row = first; row < last; row++) {
         const char *from = source->data + (order ? order[row] : row) * source->row_stride;
-        for (ptrdiff_t panel = 0; panel < panel_count(to->columns); panel++) {
+        for (ptrdiff_t panel = 0; panel < to->panels; panel++) {
             ptrdiff_t column = panel * PANEL_WIDTH;
             gather_row(from + column * source->column_stride, source->column_stride,
                        smaller(PANEL_WIDTH, to->columns - column), panel_row(to, panel, row));
@@ -50,7 +50,7 @@ static void scatter(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *t
                     ptrdiff_t column_stride)
 {
     for (ptrdiff_t row = first; row < last; row++, to += row_stride)
-        for (ptrdiff_t panel = 0; panel < panel_count(from->columns); panel++) {
+        for (ptrdiff_t panel = 0; panel < from->panels; panel++) {
             const REAL *at = panel_row(from, panel, row);
             ptrdiff_t column = panel * PANEL_WIDTH, count = smaller(PANEL_WIDTH, from->columns - column);
             for (ptrdiff_t c = 0; c < count; c++)

@@ -98,7 +98,7 @@ cdef struct step_state:
 
 cdef inline Py_ssize_t share(Py_ssize_t count, int member, int team) noexcept nogil:
     """Where the share of a team's member begins; it ends where the next one's begins."""
-    return count * member // team
+    return count * member if team == 1 else count * member // team
 
 
 cdef inline Py_ssize_t parts_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
@@ -124,7 +124,6 @@ cdef class Network:
     cdef Py_ssize_t capacity
     cdef list buffers
     cdef matrix input
-    cdef matrix[2] delta
     cdef target_rows target
     cdef Py_ssize_t *batch_labels
     cdef char *row_scale
@@ -259,12 +258,21 @@ cdef class Network:
             widest = max(widest, layer.n_outputs)
         last = self.layers[self.n_layers - 1].n_outputs
         self.target.values = self._buffer(last)
-        for k in range(2):
-            self.delta[k] = self._buffer(widest if backward else last)
+        self._share_deltas(widest if backward else last)
         self.batch_labels = <Py_ssize_t *><size_t>self._bytes(self.capacity * sizeof(Py_ssize_t))
         self.row_scale = <char *><size_t>self._bytes(self.capacity * self.table.real_size)
         self.row_losses = <double *><size_t>self._bytes(self.capacity * sizeof(double))
         self.row_weights = <double *><size_t>self._bytes(self.capacity * sizeof(double))
+
+    cdef object _share_deltas(self, Py_ssize_t widest):
+        """Gradients of pre-activations: neighbouring layers take turns on two buffers."""
+        cdef dense_layer *layer
+        cdef matrix turns[2]
+        turns[0], turns[1] = self._buffer(widest), self._buffer(widest)
+        for k in range(self.n_layers):
+            layer = &self.layers[k]
+            layer.delta = layer.output
+            layer.delta.data = turns[(self.n_layers - 1 - k) % 2].data
 
     cdef object _keep_gradients(self):
         """Room for gradients that must outlive their tile: of batches in parts, and of a user who asks for them."""
@@ -273,12 +281,6 @@ cdef class Network:
         for k in range(self.n_layers):
             self.layers[k].gradient = self._own(self.layers[k].n_inputs + 1, self.layers[k].n_outputs)
         self.has_gradients = True
-
-    cdef matrix _delta(self, Py_ssize_t k) noexcept nogil:
-        """The gradient of layer k's pre-activation; neighbours take turns on two buffers."""
-        cdef matrix at = self.delta[k % 2]
-        at.columns = self.layers[k].n_outputs
-        return at
 
     # Jobs: the Python side ---------------------------------------------------------------------------------------
 
@@ -444,6 +446,7 @@ cdef class Network:
             return
         if self.now.nonfinite_weights:
             self.now.status, self.now.stop = NONFINITE_WEIGHTS, True
+            return
         losses[0] += self.now.loss_sum
         losses[1] += self.now.weight_sum
         self.now.done = k + 1
@@ -544,35 +547,32 @@ cdef class Network:
     cdef void _loss(self, int member, Py_ssize_t rows, bint gradient) noexcept nogil:
         cdef Py_ssize_t begin = share(rows, member, self.barrier.size), end = share(rows, member + 1, self.barrier.size)
         cdef Py_ssize_t last = self.n_layers - 1
-        cdef matrix delta = self._delta(last)
+        cdef matrix *delta = &self.layers[last].delta
         cdef const matrix *score = &self.layers[last].output
         cdef const void *scale = self.row_scale if gradient else NULL
         if self.loss == SOFTMAX_CROSS_ENTROPY:
-            self.table.softmax_cross_entropy(score, &self.target, scale, self.row_losses, &delta, begin, end)
+            self.table.softmax_cross_entropy(score, &self.target, scale, self.row_losses, delta, begin, end)
         elif self.loss == MULTICLASS_HINGE:
-            self.table.multiclass_hinge(score, &self.target, scale, self.row_losses, &delta, begin, end)
+            self.table.multiclass_hinge(score, &self.target, scale, self.row_losses, delta, begin, end)
         else:
-            self.table.elementwise_loss(self.elementwise, score, &self.target, scale, self.row_losses, &delta, begin, end)
+            self.table.elementwise_loss(self.elementwise, score, &self.target, scale, self.row_losses, delta, begin, end)
         if gradient:
-            self.table.differentiate(&self.layers[last], &delta, begin, end)
+            self.table.differentiate(&self.layers[last], begin, end)
 
     cdef void _backward(self, int member, Py_ssize_t rows, int use) noexcept nogil:
         """From the last layer down. A layer's gradient passes to the one below through the transpose that was made before
         any update, so the weights may change in the same phase."""
         cdef Py_ssize_t k, units
         cdef int team = self.barrier.size
-        cdef matrix delta, below
         cdef const matrix *input
         for k in range(self.n_layers - 1, -1, -1):
-            delta = self._delta(k)
             input = &self.input if k == 0 else &self.layers[k - 1].output
             if k > 0:
-                below = self._delta(k - 1)
                 units = self.table.product_units(rows, self.layers[k].n_inputs)
-                self.table.backward_input(&self.layers[k], &delta, &self.layers[k - 1], &below, rows,
-                                          share(units, member, team), share(units, member + 1, team))
+                self.table.backward_input(&self.layers[k], &self.layers[k - 1], rows, share(units, member, team),
+                                          share(units, member + 1, team))
             units = self.table.weight_units(&self.layers[k])
-            if not self.table.backward_weight(&self.layers[k], input, &delta, rows, use, &self.rule,
+            if not self.table.backward_weight(&self.layers[k], input, rows, use, &self.rule,
                                               share(units, member, team), share(units, member + 1, team)):
                 self.now.nonfinite_weights = 1
             team_wait(&self.barrier)

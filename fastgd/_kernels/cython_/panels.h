@@ -27,16 +27,15 @@
 
 INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 INLINE ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-INLINE ptrdiff_t panel_count(ptrdiff_t columns) { return ceil_divide(columns, PANEL_WIDTH); }
 
-INLINE ptrdiff_t width_of_panel(ptrdiff_t columns, ptrdiff_t panel)
+INLINE ptrdiff_t width_of_panel(const matrix *m, ptrdiff_t panel)
 {
-    return smaller(PANEL_WIDTH, panel_columns(columns, PANEL_WIDTH, sizeof(REAL)) - panel * PANEL_WIDTH);
+    return panel + 1 == m->panels ? m->last_width : PANEL_WIDTH;
 }
 
 INLINE REAL *panel_row(const matrix *m, ptrdiff_t panel, ptrdiff_t row)
 {
-    return (REAL *)m->data + panel * PANEL_WIDTH * m->rows + row * width_of_panel(m->columns, panel);
+    return (REAL *)m->data + panel * PANEL_WIDTH * m->rows + row * width_of_panel(m, panel);
 }
 
 INLINE REAL *element(const matrix *m, ptrdiff_t row, ptrdiff_t column)
@@ -53,7 +52,7 @@ typedef struct {
 INLINE left_rows rows_of(const matrix *m, ptrdiff_t row)
 {
     return (left_rows){(const REAL *)m->data + row * PANEL_WIDTH, row, m->columns, PANEL_WIDTH * m->rows,
-                       width_of_panel(m->columns, panel_count(m->columns) - 1)};
+                       m->last_width};
 }
 
 #define TILE_BYTES 16

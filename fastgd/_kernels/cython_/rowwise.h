@@ -16,7 +16,7 @@ typedef struct {
 
 INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
 {
-    ptrdiff_t panel = column / PANEL_WIDTH, left = width_of_panel(m->columns, panel) - column % PANEL_WIDTH;
+    ptrdiff_t panel = column / PANEL_WIDTH, left = width_of_panel(m, panel) - column % PANEL_WIDTH;
     return (row_piece){element(m, row, column), smaller(LANES, left), smaller(LANES, m->columns - column)};
 }
 
@@ -194,8 +194,8 @@ static void elementwise_loss(block_function loss, const matrix *score, const tar
         ptrdiff_t rows = smaller(ROW_BLOCK, last - block);
         for (ptrdiff_t i = 0; i < rows; i++)
             losses[block + i] = 0;
-        for (ptrdiff_t panel = 0; panel < panel_count(score->columns); panel++) {
-            ptrdiff_t width = width_of_panel(score->columns, panel);
+        for (ptrdiff_t panel = 0; panel < score->panels; panel++) {
+            ptrdiff_t width = width_of_panel(score, panel);
             REAL *gradient = scale ? panel_row(delta, panel, block) : unused;
             void *arrays[] = {panel_row(score, panel, block), panel_row(&target->values, panel, block), value, gradient};
             loss(arrays, rows * width, NULL);
@@ -224,10 +224,10 @@ static double count_correct_sides(const matrix *score, const target_rows *target
 
 static void apply(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last)
 {
-    for (ptrdiff_t panel = 0; panel < panel_count(values->columns); panel++) {
+    for (ptrdiff_t panel = 0; panel < values->panels; panel++) {
         REAL *at = panel_row(values, panel, first);
         void *arrays[] = {at, at};
-        block(arrays, (last - first) * width_of_panel(values->columns, panel), scalars);
+        block(arrays, (last - first) * width_of_panel(values, panel), scalars);
     }
 }
 

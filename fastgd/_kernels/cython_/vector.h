@@ -144,25 +144,54 @@ INLINE MASK mask_first(ptrdiff_t count) { return lane_numbers() < mask_splat((IN
 /* One lane true; none if there is no such lane. */
 INLINE MASK mask_lane(ptrdiff_t lane) { return lane_numbers() == mask_splat((INTEGER)lane); }
 
-/* Pairwise, always in the same order: lane i with lane i + half. */
+/* v with its lanes moved down by half their number, by a quarter, ...: what a reduction over the lanes folds with. */
+#if VECTOR_BYTES / (REAL_BITS / 8) == 16
+#define ROTATE_16(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define ROTATE_8(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define ROTATE_4(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define ROTATE_2(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif VECTOR_BYTES / (REAL_BITS / 8) == 8
+#define ROTATE_8(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_4(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5)
+#define ROTATE_2(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6)
+#elif VECTOR_BYTES / (REAL_BITS / 8) == 4
+#define ROTATE_4(v) __builtin_shufflevector(v, v, 2, 3, 0, 1)
+#define ROTATE_2(v) __builtin_shufflevector(v, v, 1, 0, 3, 2)
+#else
+#define ROTATE_2(v) __builtin_shufflevector(v, v, 1, 0)
+#endif
+
+/* Every lane holds the reduction of all: pairwise, always in the same order, without leaving the vector registers. */
+#define REDUCE(v, combine) \
+    REDUCE_16(v, combine) REDUCE_8(v, combine) REDUCE_4(v, combine) v = combine(v, ROTATE_2(v));
+#if defined(ROTATE_16)
+#define REDUCE_16(v, combine) v = combine(v, ROTATE_16(v));
+#else
+#define REDUCE_16(v, combine)
+#endif
+#if defined(ROTATE_8)
+#define REDUCE_8(v, combine) v = combine(v, ROTATE_8(v));
+#else
+#define REDUCE_8(v, combine)
+#endif
+#if defined(ROTATE_4)
+#define REDUCE_4(v, combine) v = combine(v, ROTATE_4(v));
+#else
+#define REDUCE_4(v, combine)
+#endif
+
+INLINE VEC vec_add(VEC a, VEC b) { return a + b; }
+
 INLINE REAL vec_sum(VEC v)
 {
-    REAL lane[VECTOR_BYTES / sizeof(REAL)];
-    memcpy(lane, &v, sizeof v);
-    for (ptrdiff_t half = LANES / 2; half; half /= 2)
-        for (ptrdiff_t i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
+    REDUCE(v, vec_add)
+    return v[0];
 }
 
 INLINE REAL vec_largest(VEC v)
 {
-    REAL lane[VECTOR_BYTES / sizeof(REAL)];
-    memcpy(lane, &v, sizeof v);
-    for (ptrdiff_t half = LANES / 2; half; half /= 2)
-        for (ptrdiff_t i = 0; i < half; i++)
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    return lane[0];
+    REDUCE(v, vec_max)
+    return v[0];
 }
 
 /* NaN where any lane is NaN or infinite, else zero. */

@@ -1,0 +1,148 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True
+"""The kernels on a user's own arrays: moved into panels, through the same kernels as training, and back.
+
+Arrays come checked: one dtype, C-contiguous outputs. Shapes: x (N, I), w (I, O), b (O,), kept, d_out, scores (N, O).
+"""
+
+import numpy as np
+
+from libc.string cimport memset
+
+from .arrays cimport Panels, Source, activation_block, derivative_block, loss_block, table_for, update_block
+from .engine cimport (
+    FASTGD_MAX_STATES,
+    STORE_GRADIENT,
+    block_function,
+    dense_layer,
+    engine_enter,
+    engine_leave,
+    kernel_table,
+    matrix,
+    source_array,
+    target_rows,
+    update_rule,
+)
+
+
+cdef class _Layer:
+    """One dense layer over buffers that live as long as the call."""
+
+    cdef const kernel_table *table
+    cdef dense_layer at
+    cdef object dtype, scalars
+    cdef list owned
+
+    def __cinit__(self, Py_ssize_t n_inputs, Py_ssize_t n_outputs, activation, dtype):
+        self.dtype, self.table, self.owned = dtype, table_for(dtype), []
+        self.at.n_inputs, self.at.n_outputs = n_inputs, n_outputs
+        self.at.activate = activation_block(self.table, activation.name)
+        self.at.differentiate = derivative_block(self.table, activation.name)
+        self.at.keeps_output = self.at.activate == NULL or activation.derivative_of == "output"
+        self.scalars = np.array(list(activation.parameters.values()) + [0.0], dtype)
+        self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
+
+    cdef matrix own(self, Py_ssize_t rows, Py_ssize_t columns, array=None):
+        cdef Panels panels = Panels(rows, columns, self.dtype)
+        self.owned.append(panels)
+        if array is not None:
+            panels.write(array)
+        return panels.at
+
+    cdef object read(self, matrix at, Py_ssize_t first, Py_ssize_t last, out):
+        """Rows first .. last-1 to a C-contiguous array."""
+        cdef Py_ssize_t size = self.table.real_size
+        self.table.scatter(&at, first, last, <char *><size_t>out.ctypes.data, at.columns * size, size)
+
+
+def dense_forward(x, w, b, activation, out, kept):
+    """out = f(x w + b); kept, if given, receives what the derivative reads."""
+    cdef Py_ssize_t rows = x.shape[0]
+    cdef _Layer layer = _Layer(w.shape[0], w.shape[1], activation, x.dtype)
+    cdef matrix input = layer.own(rows, w.shape[0], x)
+    layer.at.weight = layer.own(w.shape[0] + 1, w.shape[1], np.concatenate([w, b[None]]))
+    layer.at.output = layer.own(rows, w.shape[1])
+    layer.at.kept = layer.at.output if layer.at.keeps_output else layer.own(rows, w.shape[1])
+    with nogil:
+        before = engine_enter()
+        layer.table.dense_forward(&layer.at, &input, rows, 0, layer.table.product_units(rows, layer.at.n_outputs))
+        engine_leave(before)
+    layer.read(layer.at.output, 0, rows, out)
+    if kept is not None:
+        layer.read(layer.at.kept, 0, rows, kept)
+
+
+def dense_backward(x, w, kept, d_out, activation, dx, dw, db):
+    """dz = d_out f'(kept); dx = dz w^T, dw = x^T dz, db = the sum of dz over rows."""
+    cdef Py_ssize_t rows = x.shape[0], n_inputs = w.shape[0], n_outputs = w.shape[1]
+    cdef _Layer layer = _Layer(n_inputs, n_outputs, activation, x.dtype)
+    cdef dense_layer below
+    cdef matrix input = layer.own(rows, n_inputs, x)
+    memset(&below, 0, sizeof(below))
+    below.delta = layer.own(rows, n_inputs)
+    layer.at.delta = layer.own(rows, n_outputs, d_out)
+    layer.at.kept = layer.own(rows, n_outputs, kept)
+    layer.at.weight = layer.own(n_inputs + 1, n_outputs, w)
+    layer.at.transposed = layer.own(n_outputs, n_inputs)
+    layer.at.gradient = layer.own(n_inputs + 1, n_outputs)
+    with nogil:
+        before = engine_enter()
+        layer.table.differentiate(&layer.at, 0, rows)
+        layer.table.transpose_weight(&layer.at, 0, layer.table.product_units(1, n_inputs))
+        layer.table.backward_input(&layer.at, &below, rows, 0, layer.table.product_units(rows, n_inputs))
+        layer.table.backward_weight(&layer.at, &input, rows, STORE_GRADIENT, NULL, 0,
+                                    layer.table.weight_units(&layer.at))
+        engine_leave(before)
+    if dx is not None:
+        layer.read(below.delta, 0, rows, dx)
+    layer.read(layer.at.gradient, 0, n_inputs, dw)
+    layer.read(layer.at.gradient, n_inputs, n_inputs + 1, db)
+
+
+def loss_gradient(scores, targets, loss, weights, d_scores):
+    """The weighted mean loss; d_scores receives its gradient."""
+    cdef const kernel_table *table = table_for(scores.dtype)
+    cdef Py_ssize_t rows = scores.shape[0], columns = scores.shape[1]
+    cdef Panels score = Panels(rows, columns, scores.dtype), delta = Panels(rows, columns, scores.dtype)
+    cdef Panels values = Panels(rows, columns, scores.dtype)
+    cdef block_function elementwise = NULL if loss.rowwise else loss_block(table, loss.name)
+    cdef bint hinge = loss.name == "multiclass_hinge"
+    cdef target_rows target
+    cdef const Py_ssize_t[::1] labels
+    cdef double[::1] losses = np.empty(rows)
+    weights = np.ones(rows) if weights is None else weights
+    scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
+    cdef const void *scale_at = <const void *><size_t>scale.ctypes.data
+    target.labels, target.values = NULL, values.at
+    score.write(scores)
+    if targets.ndim == 1:
+        labels = targets
+        target.labels = &labels[0]
+    else:
+        values.write(targets)
+    with nogil:
+        before = engine_enter()
+        if elementwise != NULL:
+            table.elementwise_loss(elementwise, &score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+        elif hinge:
+            table.multiclass_hinge(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+        else:
+            table.softmax_cross_entropy(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+        engine_leave(before)
+    delta.read(0, rows, d_scores)
+    return float(weights @ np.asarray(losses) / weights.sum())
+
+
+def parameter_update(w, g, states, rule, scalars):
+    """One step of the rule, in place on w and the states, with the rule's scalars in its order."""
+    cdef block_function update = update_block(table_for(w.dtype), rule.name)
+    cdef void *arrays[2 + FASTGD_MAX_STATES]
+    cdef Py_ssize_t size = w.size
+    real_scalars = np.ascontiguousarray(scalars, w.dtype)
+    cdef const void *scalars_at = <const void *><size_t>real_scalars.ctypes.data
+    for k, array in enumerate((w, g, *states)):
+        arrays[k] = <void *><size_t>array.ctypes.data
+    with nogil:
+        before = engine_enter()
+        update(arrays, size, scalars_at)
+        engine_leave(before)

@@ -1,0 +1,105 @@
+"""Layers: what each owns, and how a backend sees it. A layer is a description; its weights belong to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ._formula import Activation
+from ._kernels import DenseSpec
+from .errors import refusal
+from .initializers import INITIALIZERS, read_initializer
+from .inputs import read_activation, read_count, spelled
+from .penalties import L2, Penalty
+
+if TYPE_CHECKING:
+    from ._kernels import Array
+
+__all__ = ["Dense"]
+
+
+@dataclass(frozen=True, repr=False)
+class Dense:
+    """A fully connected layer: a = f(x W + b) with W of shape (n_inputs, units) and b of shape (units,).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or Activation
+        f, such as ``"relu"`` or ``fg.activations.leaky_relu(slope=0.2)``. Leave the last layer linear: a loss acts on
+        raw scores, and a loss such as softmax_cross_entropy applies its own link.
+    penalty : L1, L2 or ElasticNet, optional
+        On W, in place of the model's penalty.
+    initializer : {"glorot_uniform", "zeros"}
+        Of W. Biases start at zero.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range or a name is not known.
+    TypeError
+        If something is of the wrong type.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> fg.Dense(64, activation="relu")
+    Dense(64, activation='relu')
+    """
+
+    units: int
+    activation: Activation = cast(Activation, "linear")
+    penalty: Penalty | None = None
+    initializer: str = "glorot_uniform"
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation = "linear",
+        penalty: Penalty | None = None,
+        initializer: str = "glorot_uniform",
+    ) -> None:
+        for name, value in (
+            ("units", read_count("Dense: units", units, "pass the number of outputs")),
+            ("activation", read_activation(activation)),
+            ("penalty", read_penalty("Dense: penalty", penalty)),
+            ("initializer", read_initializer(initializer)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        parts = [str(self.units)]
+        if self.activation != read_activation("linear"):
+            parts.append(f"activation={spelled(self.activation)}")
+        if self.penalty is not None:
+            parts.append(f"penalty={self.penalty!r}")
+        if self.initializer != "glorot_uniform":
+            parts.append(f"initializer={self.initializer!r}")
+        return f"Dense({', '.join(parts)})"
+
+    def spec(self, model_penalty: Penalty | None) -> DenseSpec:
+        """The layer as a backend sees it."""
+        penalty = self.penalty or model_penalty or L2(0.0)
+        return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2)
+
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int, dtype: Any) -> list[Array]:
+        """[W, b] at the start, from uniform draws."""
+        W = INITIALIZERS[self.initializer](draw, n_inputs, self.units)
+        return [np.ascontiguousarray(W, dtype), np.zeros(self.units, dtype)]
+
+
+def read_penalty(name: str, given: Any) -> Penalty | None:
+    """A penalty or None.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if given is not None and not isinstance(given, Penalty):
+        raise TypeError(refusal(name, repr(given), "L1, L2, ElasticNet or None", "pass for example fg.L2(1e-4)"))
+    return given

@@ -1,0 +1,815 @@
+"""Sequential: layers in a row, a loss, an optimizer; trained and asked through this one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ._formula import Loss, OptimizerRule
+from ._kernels import Network, get_backend
+from ._kernels.random import INITIAL_WEIGHTS_STREAM
+from .errors import NotBuiltError, refusal
+from .inputs import (
+    Rows,
+    is_plain,
+    read_batch_size,
+    read_count,
+    read_dtype,
+    read_features,
+    read_flag,
+    read_loss,
+    read_output,
+    read_seed,
+    read_targets,
+    read_weight_arrays,
+    read_weights,
+    spelled,
+)
+from .layers import Dense, read_penalty
+from .optimizers import Optimizer, resolve
+from .penalties import Penalty
+from .threads import FLOPS_PER_EXTRA_THREAD, choose
+from .training import Counters, EpochLines, History, Plan, Run, StepScalars, divergence
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ._kernels import Array
+
+__all__ = ["Sequential"]
+
+INTP, UINTP = np.dtype(np.intp), np.dtype(np.uintp)
+
+# Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
+FLOPS_PER_CALL = 4e9
+
+
+class Sequential:
+    """A stack of dense layers, trained by gradient descent.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+    loss : str or Loss, optional
+        Acts on the last layer's raw output; only a model that is never trained does without.
+    optimizer : str, Optimizer or OptimizerRule
+    penalty : L1, L2 or ElasticNet, optional
+        On the weights of every layer that has none of its own; never on biases.
+    dtype : {"float32", "float64"}
+        Of weights, activations and predictions.
+    seed : int or None
+        Decides initial weights and the order of rows; None draws one, which `seed` then tells.
+    n_threads : int or None
+        None uses as many as the work of a step is worth, on processors that are there. Results are the same bits
+        for any number.
+    backend : {"cython", "numpy"}
+
+    Attributes
+    ----------
+    history : History
+        Of the last `fit`.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range or a name is not known.
+    TypeError
+        If something is of the wrong type.
+
+    Notes
+    -----
+    The loss is sum(w_i l_i) / sum(w_i) with the sample weights w, the mean over outputs too, plus penalties.
+    The gradient is exactly that of this number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgd as fg
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> model = fg.Sequential(
+    ...     [fg.Dense(8, activation="tanh"), fg.Dense(2)],
+    ...     loss="softmax_cross_entropy",
+    ...     optimizer=fg.Adam(learning_rate=0.05),
+    ...     backend="numpy",
+    ... )
+    >>> history = model.fit(X, y, epochs=200, batch_size=None)
+    >>> model.predict(X).argmax(axis=1)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        *,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | OptimizerRule = "adam",
+        penalty: Penalty | None = None,
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = 0,
+        n_threads: int | None = None,
+        backend: str = "cython",
+    ) -> None:
+        self._layers = _read_layers(layers)
+        self._n_outputs = self._layers[-1].units
+        self._loss = None if loss is None else _read_loss_of(self._layers[-1], loss)
+        self._optimizer = resolve(optimizer)
+        self._penalty = read_penalty("penalty", penalty)
+        self._dtype = read_dtype(dtype)
+        self._seed = read_seed(seed)
+        self.n_threads = n_threads
+        self._backend_name = backend
+        self._backend = get_backend(backend)
+        self._specs = [layer.spec(self._penalty) for layer in self._layers]
+        self._forget()
+
+    def _forget(self) -> None:
+        """As before any `build`."""
+        self._network: Network | None = None
+        self._n_inputs = 0
+        self._flops_per_row = 0.0
+        self._counters = Counters()
+        self._scalars = StepScalars(self._optimizer)
+        self.history = History()
+        # The two sums of a single step, and the same memory as Python reads it fastest.
+        self._step_sums = np.zeros((1, 2))
+        self._step_view: Any = self._step_sums.reshape(-1).data
+
+    # -------------------------------------------------------------------------------------------- what it consists of
+    @property
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers, from the input on."""
+        return self._layers
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss."""
+        return self._loss
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The penalty of layers without one of their own."""
+        return self._penalty
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of weights, activations and predictions."""
+        return self._dtype
+
+    @property
+    def seed(self) -> int:
+        """Decides initial weights and the order of rows."""
+        return self._seed
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self._backend_name
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer. Setting another one, or the same, makes its state start anew; weights stay.
+
+        To go on with another learning rate and the state there is, write ``model.optimizer.learning_rate = 1e-4``.
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, given: str | Optimizer | OptimizerRule) -> None:
+        chosen = resolve(given)
+        if self._network is not None:
+            network = self._new_network(self._n_inputs, chosen)
+            network.set_weights(self._network.get_weights())
+            self._network = network
+        self._optimizer = chosen
+        self._scalars = StepScalars(chosen)
+        self._counters.optimizer_steps = 0
+
+    @property
+    def n_threads(self) -> int | None:
+        """How many threads; None leaves it to the work."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, given: int | None) -> None:
+        remedy = "pass n_threads=1, or None to leave it to the work"
+        self._n_threads = None if given is None else read_count("n_threads", given, remedy)
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns of X.
+
+        Raises
+        ------
+        NotBuiltError
+        """
+        self._built()
+        return self._n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Units of the last layer."""
+        return self._n_outputs
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases.
+
+        Raises
+        ------
+        NotBuiltError
+        """
+        self._built()
+        return sum(int(np.prod(shape)) for shape in self._shapes())
+
+    @property
+    def n_epochs_done(self) -> int:
+        """Epochs finished since the model was built; the order of rows depends on it."""
+        return self._counters.epochs
+
+    @property
+    def n_steps_done(self) -> int:
+        """Optimizer steps since the model was built."""
+        return self._counters.steps
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of [W1, b1, W2, ...]."""
+        shapes: list[tuple[int, ...]] = []
+        n_inputs = self._n_inputs
+        for layer in self._layers:
+            shapes += [(n_inputs, layer.units), (layer.units,)]
+            n_inputs = layer.units
+        return shapes
+
+    # ------------------------------------------------------------------------------------------------------ weights
+    def build(self, n_features: int) -> Self:
+        """Allocate and initialise weights for so many columns of X; `fit` does it by itself.
+
+        A model that was built before starts afresh.
+
+        Parameters
+        ----------
+        n_features : int
+
+        Returns
+        -------
+        Sequential
+            The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `n_features` is no whole number of at least 1.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(3)], backend="numpy").build(2)
+        >>> [w.shape for w in model.get_weights()]
+        [(2, 3), (3,)]
+        """
+        n_inputs = read_count("n_features", n_features, "pass the number of columns of X")
+        network = self._new_network(n_inputs, self._optimizer)
+        weights: list[Array] = []
+        width = n_inputs
+        for k, layer in enumerate(self._layers):
+
+            def draw(count: int, substream: int = k) -> Array:
+                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
+
+            weights += layer.initial_weights(draw, width, self._dtype)
+            width = layer.units
+        network.set_weights(weights)
+        self._forget()
+        self._take(network, n_inputs)
+        return self
+
+    def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
+        return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+
+    def _take(self, network: Network, n_inputs: int) -> None:
+        self._network = network
+        self._n_inputs = n_inputs
+        # A multiplication and an addition for each weight, forward; as much again for each of the two gradients.
+        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes()[::2])
+
+    def _built(self) -> Network:
+        if self._network is None:
+            expected = "a model that is built"
+            remedy = "call model.build(n_features) or model.fit(X, y) first"
+            raise NotBuiltError(refusal("model", "one without weights", expected, remedy))
+        return self._network
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all weights.
+
+        Returns
+        -------
+        list of ndarray
+            ``[W1, b1, W2, b2, ...]`` with W of shape (n_inputs, n_outputs) and b of shape (n_outputs,).
+
+        Raises
+        ------
+        NotBuiltError
+        """
+        return self._built().get_weights()
+
+    def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
+        """Replace all weights. The optimizer's state stays as it is.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            As `get_weights` gives them; cast to the model's dtype.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError
+            If number or shapes differ, or a value is not finite.
+        TypeError
+            If something does not consist of real numbers.
+        """
+        network = self._built()
+        network.set_weights(read_weight_arrays(weights, self._shapes(), self._dtype, self._backend.first_nonfinite))
+        self._counters.unfinished = None
+
+    # ----------------------------------------------------------------------------------------------------- training
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        epochs: int = 1,
+        batch_size: int | str | None = "auto",
+        shuffle: bool = True,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: dict[int, float] | str | None = None,
+        validation_data: tuple[Any, ...] | None = None,
+        verbose: int = 0,
+    ) -> History:
+        """Train, going through the rows `epochs` times.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+            Real numbers of any dtype and strides; it is not copied.
+        y : array_like
+            Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
+        epochs : int
+        batch_size : int, None or "auto"
+            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer.
+        shuffle : bool
+            Whether each epoch has an order of its own, which depends on `seed` and the number of the epoch.
+        sample_weight : array_like of shape (n,), optional
+        class_weight : dict of label to weight, or "balanced", optional
+            Multiplies the sample weights. "balanced" gives every class that occurs the same total.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch.
+        verbose : {0, 1}
+            1 prints a line for each epoch.
+
+        Returns
+        -------
+        History
+            Also ``model.history``, from the first epoch on.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input that is refused; the model is then as it was.
+        DivergenceError
+            If the loss or a weight becomes infinite or NaN; the model keeps its last finite weights.
+        KeyboardInterrupt
+            On Ctrl-C: the model is then as of the last finished step. A further `fit` on rows of the same number, in
+            batches of the same size, finishes the interrupted epoch first and goes on as if nothing had happened.
+
+        Notes
+        -----
+        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(1)], loss="mean_squared_error", optimizer=fg.SGD(0.1), backend="numpy")
+        >>> history = model.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], epochs=300, batch_size=None)
+        >>> round(history.history["loss"][-1], 6)
+        0.0
+        """
+        n_epochs = read_count("epochs", epochs, "pass epochs=1")
+        verbose = _read_verbose(verbose)
+        rows = self._read_rows(X, y, sample_weight, class_weight)
+        plan = self._plan(len(rows), read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle), rows)
+        validation = self._read_validation(validation_data, rows.X.shape[1])
+        if self._network is None:
+            self.build(rows.X.shape[1])
+        history = self.history = History()
+        run = Run(self._built(), self._optimizer, rows, plan, self._counters, history)
+        if validation is not None:
+            run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+        if verbose:
+            run.report = EpochLines(history, n_epochs)
+        run.epochs(n_epochs)
+        return history
+
+    def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
+        widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
+        flops = 6.0 * batch_size * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return Plan(batch_size, shuffle, self._seed, choose(self._n_threads, flops), flops)
+
+    def train_on_batch(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: dict[int, float] | str | None = None,
+    ) -> float:
+        """One optimizer step on all the rows given.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+        class_weight : dict of label to weight, or "balanced", optional
+
+        Returns
+        -------
+        float
+            The loss before the step, penalties included.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input that is refused; the model is then as it was.
+        DivergenceError
+            If the loss or a weight becomes infinite or NaN.
+
+        Notes
+        -----
+        C-contiguous arrays of the model's dtype, and labels of dtype intp, take the shortest way.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(1, initializer="zeros")], loss="half_squared_error", backend="numpy")
+        >>> model.train_on_batch([[2.0]], [3.0])
+        4.5
+        """
+        weights: Any = None
+        network = self._network
+        if network is None or sample_weight is not None or class_weight is not None or not self._is_plain(X, y):
+            rows = self._read_rows(X, y, sample_weight, class_weight)
+            network = self.build(rows.X.shape[1])._built() if network is None else network
+            X, y, weights = rows.X, rows.targets, rows.weights
+        counters, sums = self._counters, self._step_view
+        n_rows = len(X)  # type: ignore[arg-type]
+        sums[0] = sums[1] = 0.0
+        status, done = network.train(
+            X,  # type: ignore[arg-type]
+            y,  # type: ignore[arg-type]
+            weights,
+            batch_size=n_rows,
+            seed=0,
+            shuffle=False,
+            epoch=0,
+            step=0,
+            n_steps=1,
+            scalars=self._scalars.row(counters.optimizer_steps + 1),
+            losses=self._step_sums,
+            n_threads=self._team(3.0 * self._flops_per_row * n_rows),
+        )
+        counters.add_steps(done)
+        counters.unfinished = None
+        if status:
+            raise divergence(status, self._optimizer, None, counters.steps)
+        loss: float = sums[0] / sums[1]
+        return loss
+
+    def _team(self, flops: float) -> int:
+        """Threads for so much work; quick where that is little."""
+        if self._n_threads is not None:
+            return self._n_threads
+        return 1 if flops < FLOPS_PER_EXTRA_THREAD else choose(None, flops)
+
+    def _is_plain(self, X: Any, y: Any) -> bool:
+        """Whether a batch can go to the engine as it is: the quick form of `_read_rows`, which finds out otherwise."""
+        loss, find = self._loss, self._backend.first_nonfinite
+        if loss is None or not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
+            return False
+        if loss.target in ("class", "label"):
+            if type(y) is not np.ndarray or y.dtype is not INTP or y.shape != X.shape[:1] or not y.flags.c_contiguous:
+                return False
+            # Seen as unsigned, a negative label is beyond every other. Of NumPy's reductions argmax starts fastest.
+            unsigned = y.view(UINTP)
+            return bool(unsigned.item(unsigned.argmax()) < self._n_outputs)
+        if loss.target != "real" or not is_plain(y, self._dtype, self._n_outputs):
+            return False
+        return len(y) == len(X) and find(y) is None
+
+    def _read_rows(self, X: Any, y: Any, sample_weight: Any, class_weight: Any, prefix: str = "") -> Rows:
+        """Check what a loss is computed from."""
+        loss = self._loss_for_use()
+        n_inputs = self._n_inputs or None
+        n_outputs, find = self._n_outputs, self._backend.first_nonfinite
+        features = read_features(X, n_inputs, self._dtype, find, f"{prefix}X")
+        targets = read_targets(y, loss, len(features), n_outputs, self._dtype, find, f"{prefix}y")
+        return Rows(features, targets, read_weights(sample_weight, class_weight, targets, loss, n_outputs))
+
+    def _read_validation(self, given: Any, n_inputs: int) -> Rows | None:
+        if given is None:
+            return None
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            got = f"{len(given)} items" if isinstance(given, (tuple, list)) else f"a {type(given).__name__}"
+            expected = "a tuple (X, y) or (X, y, sample_weight)"
+            raise TypeError(refusal("validation_data", got, expected, "pass validation_data=(X_val, y_val)"))
+        X, y, sample_weight = given if len(given) == 3 else (*given, None)
+        rows = self._read_rows(X, y, sample_weight, None, "validation ")
+        if rows.X.shape[1] != n_inputs:
+            expected = f"{n_inputs}, as many as X has"
+            remedy = "pass the same features in the same order"
+            raise ValueError(refusal("validation X", f"{rows.X.shape[1]} columns", expected, remedy))
+        return rows
+
+    def _loss_for_use(self) -> Loss:
+        if self._loss is None:
+            remedy = "make it with Sequential(layers, loss='mean_squared_error') or another"
+            raise ValueError(refusal("model", "one without a loss", "one with a loss", remedy))
+        return self._loss
+
+    # ------------------------------------------------------------------------------------------------------- asking
+    def predict(self, X: npt.ArrayLike, *, raw: bool = False, out: Array | None = None) -> Array:
+        """Outputs of the last layer with the loss's link applied: probabilities for a cross-entropy.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+        raw : bool
+            Whether to leave the link out and give scores.
+        out : ndarray of shape (n, n_outputs), optional
+            Receives the result; of the model's dtype, any strides.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs)
+            `out`, if given.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError, TypeError
+            For input that is refused.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2, initializer="zeros")], loss="softmax_cross_entropy", backend="numpy")
+        >>> model.build(3).predict([[1.0, 2.0, 3.0]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        link = raw is False or not read_flag("raw", raw)
+        return self._forward(X, out, link, len(self._layers) - 1)
+
+    def transform(self, X: npt.ArrayLike, layer: int = -2, *, out: Array | None = None) -> Array:
+        """Outputs of a layer, activation applied: the features that the network has made of X.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+        layer : int
+            Counted from 0, or from -1 backwards; -1 gives raw scores.
+        out : ndarray of shape (n, units of that layer), optional
+            Receives the result; of the model's dtype, any strides.
+
+        Returns
+        -------
+        ndarray of shape (n, units of that layer)
+            `out`, if given.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError, TypeError
+            For input that is refused.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(4, activation="relu"), fg.Dense(1)], backend="numpy").build(3)
+        >>> model.transform([[1.0, 2.0, 3.0]]).shape
+        (1, 4)
+        """
+        n_layers = len(self._layers)
+        whole = isinstance(layer, (int, np.integer)) and not isinstance(layer, bool)
+        if not whole or not -n_layers <= layer < n_layers:
+            expected = f"a whole number from {-n_layers} to {n_layers - 1}: there are {n_layers} layers"
+            raise ValueError(refusal("layer", repr(layer), expected, "pass layer=-1 for the last one"))
+        return self._forward(X, out, False, int(layer) % n_layers)
+
+    def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
+        network = self._built()
+        find = self._backend.first_nonfinite
+        if not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
+            X = read_features(X, self._n_inputs, self._dtype, find)
+        shape = (len(X), self._layers[layer].units)
+        out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
+        flops = self._flops_per_row * len(X)
+        if flops <= FLOPS_PER_CALL:
+            network.predict(X, out, link=link, layer=layer, n_threads=self._team(flops))
+            return out
+        for piece in self._pieces(len(X)):
+            network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
+        return out
+
+    def _pieces(self, n_rows: int) -> Iterator[slice]:
+        """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""
+        size = max(1, int(FLOPS_PER_CALL / self._flops_per_row))
+        for first in range(0, n_rows, size):
+            yield slice(first, first + size)
+
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
+        """The loss on given rows, penalties included, and the accuracy where there are classes.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+
+        Returns
+        -------
+        dict
+            ``"loss"``; and ``"accuracy"`` for losses over classes: the weighted share of rows whose largest score is at
+            the target's class, or, for binary cross-entropy, of outputs on the target's side of a half.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError, TypeError
+            For input that is refused.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(1, initializer="zeros")], loss="mean_squared_error", backend="numpy")
+        >>> model.build(1).evaluate([[1.0], [2.0]], [1.0, 3.0])
+        {'loss': 5.0}
+        """
+        self._built()
+        return self._evaluate(self._read_rows(X, y, sample_weight, None))
+
+    def _evaluate(self, rows: Rows) -> dict[str, float]:
+        network = self._built()
+        sums = np.zeros(3)
+        for piece in self._pieces(len(rows)):
+            X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
+            n_threads = self._team(self._flops_per_row * len(X))
+            sums += network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
+        loss, total, correct = sums.tolist()
+        values = {"loss": loss / total + self._penalty_value(network)}
+        if not np.isnan(correct):
+            values["accuracy"] = correct / total
+        return values
+
+    def _penalty_value(self, network: Network) -> float:
+        if not any(spec.l1 or spec.l2 for spec in self._specs):
+            return 0.0
+        matrices = network.get_weights()[::2]
+        return sum(Penalty(spec.l1, spec.l2)(W) for spec, W in zip(self._specs, matrices, strict=True))
+
+    def loss_and_gradients(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> tuple[float, list[Array]]:
+        """The loss on given rows, penalties included, and its gradient by every weight.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_inputs)
+        y : array_like
+            As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+
+        Returns
+        -------
+        loss : float
+        gradients : list of ndarray
+            ``[dW1, db1, dW2, ...]``, shaped as `get_weights` gives them.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError, TypeError
+            For input that is refused.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(1)], loss="half_squared_error", backend="numpy").build(1)
+        >>> model.set_weights([[[0.5]], [0.5]])
+        >>> model.loss_and_gradients([[2.0]], [3.0])
+        (1.125, [array([[-3.]], dtype=float32), array([-1.5], dtype=float32)])
+        """
+        network = self._built()
+        rows = self._read_rows(X, y, sample_weight, None)
+        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        return network.loss_and_gradients(rows.X, rows.targets, rows.weights, n_threads=n_threads)
+
+    # ------------------------------------------------------------------------------------------------------ showing
+    def summary(self) -> None:
+        """Print the layers with their shapes and parameters, and how the model is trained."""
+        built = self._network is not None
+        lines = [f"{'layer':<8}{'output':>10}{'parameters':>13}  activation"]
+        n_inputs: int | None = self._n_inputs if built else None
+        for k, layer in enumerate(self._layers):
+            count = f"{(n_inputs + 1) * layer.units:,}" if n_inputs is not None else "not built"
+            lines.append(f"Dense {k:<2}{layer.units:>10,}{count:>13}  {spelled(layer.activation)[:40]}")
+            n_inputs = layer.units
+        lines.append(f"inputs {self._n_inputs:,}, parameters {self.n_parameters:,}" if built else "not built")
+        loss = self._loss
+        lines.append(f"loss {loss.name if loss else 'none'}, optimizer {self._optimizer!r}")
+        if self._penalty is not None:
+            lines.append(f"penalty {self._penalty!r}")
+        lines.append(
+            f"{self._dtype}, backend {self.backend}, {self.n_epochs_done} epochs, {self.n_steps_done} steps done"
+        )
+        if loss is not None and loss.link == self._layers[-1].activation.name != "linear":
+            lines.append(f"note: the loss applies {loss.link} to the output of a layer that has applied it already")
+        print("\n".join(lines))
+
+    def __repr__(self) -> str:
+        parts = [repr(list(self._layers))]
+        if self._loss is not None:
+            parts.append(f"loss={spelled(self._loss)}")
+        parts.append(f"optimizer={self._optimizer!r}")
+        for name, value, default in (
+            ("penalty", self._penalty, None),
+            ("dtype", self._dtype.name, "float32"),
+            ("seed", self._seed, 0),
+            ("n_threads", self._n_threads, None),
+            ("backend", self._backend_name, "cython"),
+        ):
+            if value != default:
+                parts.append(f"{name}={value!r}")
+        return f"Sequential({', '.join(parts)})"
+
+    # ---------------------------------------------------------------------------------------------- copies and pickles
+    def __getstate__(self) -> dict[str, Any]:
+        settings = dict(
+            layers=self._layers,
+            loss=self._loss,
+            optimizer=self._optimizer,
+            penalty=self._penalty,
+            dtype=self._dtype.name,
+            seed=self._seed,
+            n_threads=self._n_threads,
+            backend=self._backend_name,
+        )
+        state = dict(settings=settings, counters=self._counters, history=self.history)
+        if self._network is not None:
+            state["n_inputs"] = self._n_inputs
+            state["weights"] = self._network.get_weights()
+            state["slots"] = self._network.get_slots()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        settings = dict(state["settings"])
+        self.__init__(settings.pop("layers"), **settings)  # type: ignore[misc]
+        if "weights" in state:
+            network = self._new_network(state["n_inputs"], self._optimizer)
+            network.set_weights(state["weights"])
+            network.set_slots(state["slots"])
+            self._take(network, state["n_inputs"])
+        self._counters = state["counters"]
+        self.history = state["history"]
+
+
+def _read_layers(given: Any) -> tuple[Dense, ...]:
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        expected = "a list of at least one layer"
+        raise TypeError(refusal("layers", repr(given), expected, "pass for example [fg.Dense(10)]"))
+    for k, layer in enumerate(given):
+        if not isinstance(layer, Dense):
+            raise TypeError(refusal(f"layers[{k}]", repr(layer), "a layer", "pass for example fg.Dense(10)"))
+    return tuple(given)
+
+
+def _read_loss_of(last: Dense, given: Any) -> Loss:
+    """The loss, if it can be taken of as many outputs as there are."""
+    loss = read_loss(given)
+    if loss.target in ("class", "label") and last.units < 2:
+        expected = f"at least 2, one for each class of {loss.name}"
+        remedy = "use Dense(2), or loss='binary_cross_entropy' with one"
+        raise ValueError(refusal("units of the last layer", str(last.units), expected, remedy))
+    return loss
+
+
+def _read_verbose(given: Any) -> int:
+    if isinstance(given, (bool, int, np.integer)) and given in (0, 1):
+        return int(given)
+    raise ValueError(refusal("verbose", repr(given), "0 or 1", "pass verbose=1 for a line per epoch"))
