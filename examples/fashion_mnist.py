@@ -50,11 +50,13 @@ def main():
     folder = parser.parse_args().folder
     X, y = load_data(folder, "train")
     X_test, y_test = load_data(folder, "t10k")
+    mean, deviation = X.mean(), X.std()
+    X, X_test = (X - mean) / deviation, (X_test - mean) / deviation
 
     model = fg.Sequential(
         [fg.Dense(256, activation="relu"), fg.Dense(128, activation="relu"), fg.Dense(10)],
         loss="softmax_cross_entropy",
-        optimizer=fg.Adam(learning_rate=1e-3),
+        optimizer=fg.Adam(learning_rate=5e-4),
         seed=0,
     )
     start = time.perf_counter()

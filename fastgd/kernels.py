@@ -71,9 +71,9 @@ def dense_forward(
     """
     contract, chosen = CONTRACTS["dense_forward"], read_activation(activation)
     given, sizes = contract.read(x=x, w=w, b=b)
-    outs = contract.write(given, sizes, a=out, kept=kept)
-    get_backend(backend).dense_forward(given["x"], given["w"], given["b"], chosen, outs["a"], outs["kept"])
-    result: Array = outs["a"]
+    outs = contract.write(given, sizes, out=out, kept=kept)
+    get_backend(backend).dense_forward(given["x"], given["w"], given["b"], chosen, outs["out"], outs["kept"])
+    result: Array = outs["out"]
     return result
 
 
@@ -191,7 +191,7 @@ def loss_gradient(
     rows = read_targets(targets, chosen, n_rows, n_outputs, scores.dtype, module.first_nonfinite, "targets")
     weights = read_weights(sample_weight, None, rows, chosen, n_outputs)
     given, sizes = contract.read(scores=scores, targets=rows, sample_weight=weights)
-    d_scores: Array = contract.write(given, sizes, d_scores=out)["d_scores"]
+    d_scores: Array = contract.write(given, sizes, out=out)["out"]
     return module.loss_gradient(scores, rows, chosen, weights, d_scores), d_scores
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import fastgd as fg
 import numpy as np
-from fastgd import activations as _activations  # noqa: F401  (fills the registry)
-from fastgd import losses as _losses  # noqa: F401  (fills the registry)
-from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
-from fastgd.optimizers import resolve
-
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
 from oracle.network import Layer, Network
+
+import fastgd as fg
+from fastgd import activations as _activations  # noqa: F401  (fills the registry)
+from fastgd import losses as _losses  # noqa: F401  (fills the registry)
+from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd.optimizers import resolve
 
 BACKENDS = ("cython", "numpy")
 DTYPES = ("float32", "float64")

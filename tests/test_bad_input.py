@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-import fastgd as fg
 import numpy as np
 import pytest
-
 from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of, random_target
 from tolerances import assert_same_bits
+
+import fastgd as fg
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

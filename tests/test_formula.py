@@ -517,21 +517,24 @@ def test_numba_compiles_blocks_to_packed_instructions_and_calls_no_library(block
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_formula_is_callable_from_compiled_code(dtype):
+def test_formulas_are_callable_from_compiled_code(define, dtype):
     numba = pytest.importorskip("numba")
     from fastgd._formula import numba_
 
-    sigmoid = numba_.compile_(ACTIVATIONS["sigmoid"].formula, dtype)
+    formula = read(define(EVERYTHING).everything)
+    everything = numba_.compile_(formula, dtype)
 
     @numba.njit
-    def apply(z, a):
-        for i in range(z.size):
-            a[i] = sigmoid(z[i])
+    def apply(x, y, slope, first, second):
+        for i in range(x.size):
+            first[i], second[i] = everything(x[i], y[i], slope)
 
-    z = np.linspace(-20.0, 20.0, 1001).astype(dtype)
-    a = np.empty_like(z)
-    apply(z, a)
-    assert_bounded(a, reference(ACTIVATIONS["sigmoid"].formula, dtype, z)[0], "sigmoid")
+    x = np.linspace(-3.0, 3.0, 1001).astype(dtype)
+    y = np.sin(7.0 * x).astype(dtype)
+    results = np.empty_like(x), np.empty_like(x)
+    apply(x, y, x.dtype.type(0.25), *results)
+    for result, expected in zip(results, reference(formula, dtype, x, y, 0.25), strict=True):
+        assert_bounded(result, expected, "compiled")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "complex64"])

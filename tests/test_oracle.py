@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-
 import oracle
+import pytest
 from golden import load
 from oracle.activations import ACTIVATIONS, Activation, leaky_relu, sigmoid
 from oracle.losses import LOSSES, Loss, log_sum_exp, margins, softmax, target_rows

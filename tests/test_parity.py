@@ -5,12 +5,8 @@ from __future__ import annotations
 from functools import cache
 from itertools import product
 
-import fastgd as fg
 import numpy as np
 import pytest
-from fastgd._formula import ACTIVATIONS, LOSSES
-from fastgd._kernels import get_backend
-
 from counterparts import (
     ACTIVATION_NAMES,
     BACKENDS,
@@ -44,6 +40,10 @@ from tolerances import (
     training_bounds,
     trajectory_bound,
 )
+
+import fastgd as fg
+from fastgd._formula import ACTIVATIONS, LOSSES
+from fastgd._kernels import get_backend
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -195,6 +195,9 @@ SHAPES = [
     (64, [16, 64, 10]),
     (67, [65, 47, 3]),
     (130, [5, 130, 17]),
+    (512, [3, 5, 2]),
+    (513, [3, 5, 2]),
+    (1301, [7, 18, 3]),
 ]
 
 
@@ -202,10 +205,10 @@ SHAPES = [
 @each_dtype
 @pytest.mark.parametrize(("n", "sizes"), SHAPES)
 def test_shapes_beside_every_tile_edge_equal_the_oracle(n, sizes, dtype, backend):
-    """Rows and widths of one, below, at and above multiples of the vector and tile sizes."""
+    """Rows and widths of one, beside multiples of vectors and tiles; and more rows than go at once."""
     activations = ["tanh"] * (len(sizes) - 2) + ["linear"]
     loss = "mean_squared_error" if sizes[-1] == 1 else "softmax_cross_entropy"
-    check_network(n, sizes, activations, loss, dtype, backend)
+    check_network(n, sizes, activations, loss, dtype, backend, l1=2**-10, l2=2**-7)
 
 
 @each_backend
@@ -389,6 +392,37 @@ def test_training_equals_the_oracle(activation, loss, rule, dtype, backend):
     )
     for k, (w, expected, bound) in enumerate(zip(model.get_weights(), trained, weight_bounds, strict=True)):
         assert w.dtype == dtype
+        assert_within(w, expected, bound, f"weights {k}")
+    assert_within(history.history["loss"], losses, loss_bounds, "losses")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("batch_size", [512, 700, None])
+def test_training_on_large_batches_equals_the_oracle(batch_size, dtype, backend):
+    """Batches of more rows than go through the layers at once; the last one is short."""
+    draw = np.random.default_rng(17)
+    n, sizes, activations = 1301, [6, 9, 3], ["tanh", "linear"]
+    x, y = float32_numbers(draw.normal(size=(n, 6))), draw.integers(3, size=n)
+    weights, sample_weight = random_weights(draw, sizes), draw.uniform(0.5, 2.0, size=n)
+    network = oracle_network(activations, "softmax_cross_entropy", l1=2**-10, l2=2**-7)
+    epochs = batches([permutation(23, epoch, n) for epoch in range(2)], batch_size or n)
+    given = (network, weights, oracle_rule("momentum", learning_rate=0.1, momentum=0.5), x, y)
+    trained, losses = train(*given, epochs, sample_weight)
+    weight_bounds, loss_bounds = training_bounds(*given, epochs, sample_weight, dtype)
+    model = model_of(
+        sizes,
+        activations,
+        "softmax_cross_entropy",
+        optimizer=fg.SGD(0.1, momentum=0.5),
+        penalty=fg.ElasticNet(l1=2**-10, l2=2**-7),
+        dtype=dtype,
+        backend=backend,
+        seed=23,
+    )
+    model.set_weights([w.astype(dtype) for w in weights])
+    history = model.fit(x, y, epochs=2, batch_size=batch_size, sample_weight=sample_weight, verbose=0)
+    for k, (w, expected, bound) in enumerate(zip(model.get_weights(), trained, weight_bounds, strict=True)):
         assert_within(w, expected, bound, f"weights {k}")
     assert_within(history.history["loss"], losses, loss_bounds, "losses")
 

@@ -9,10 +9,8 @@ import sys
 import threading
 import time
 
-import fastgd as fg
 import numpy as np
 import pytest
-
 from counterparts import (
     BACKENDS,
     DTYPES,
@@ -25,6 +23,8 @@ from counterparts import (
 )
 from oracle.philox import permutation
 from tolerances import assert_same_bits, assert_within, network_bounds, training_bounds, unit_roundoff
+
+import fastgd as fg
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -143,7 +143,13 @@ def test_the_same_seed_gives_the_same_bits(rule, dtype, backend):
 @each_dtype
 @pytest.mark.parametrize(
     ("n", "batch_size", "sizes"),
-    [(60, 8, (4, 8, 3)), (257, 100, (9, 33, 17, 5)), (520, 256, (64, 130, 65, 10)), (600, None, (40, 96, 8))],
+    [
+        (60, 8, (4, 8, 3)),
+        (257, 100, (9, 33, 17, 5)),
+        (520, 256, (64, 130, 65, 10)),
+        (1301, None, (40, 96, 8)),
+        (1301, 600, (5, 7, 3)),
+    ],
 )
 def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype):
     """Training, gradients and predictions with one, two and three threads, on odd shapes too."""
@@ -375,6 +381,35 @@ def test_divergence_stops_before_the_step_that_would_spoil_the_weights(backend):
     with pytest.raises(fg.DivergenceError):
         stepped.train_on_batch(x, y)
     assert_same_bits(stepped.get_weights(), before)
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_whose_own_result_overflows_is_the_one_that_is_named(momentum, dtype, backend):
+    """The loss is finite, the step is not: each weight is left as it was, or where its finite step led."""
+    draw = np.random.default_rng(0)
+    x, y = 10.0 * draw.normal(size=(40, 3)), draw.normal(size=(40, 2)) - 1e4
+    rate = 0.6 * float(np.finfo(dtype).max)
+    model = model_of(
+        [3, 8, 2],
+        ["linear", "linear"],
+        "mean_absolute_error",
+        optimizer=fg.SGD(rate, momentum=momentum),
+        dtype=dtype,
+        backend=backend,
+    )
+    before, (_, gradients) = model.get_weights(), model.loss_and_gradients(x, y)
+    with pytest.raises(fg.DivergenceError, match="epoch 1, step 1") as caught:
+        model.fit(x, y, epochs=3, batch_size=None, shuffle=False, verbose=0)
+    assert (caught.value.epoch, caught.value.step) == (1, 1)
+    for w, old, g in zip(model.get_weights(), before, gradients, strict=True):
+        assert np.isfinite(w).all()
+        with np.errstate(over="ignore"):
+            moved = old - np.asarray(rate, dtype) * g
+        stepped = np.isfinite(moved) & (w != old)
+        assert_within(w[stepped], moved[stepped], 8 * unit_roundoff(dtype) * abs(moved[stepped]))
+        assert np.array_equal(w[~stepped], old[~stepped])
 
 
 @each_backend

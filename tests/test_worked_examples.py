@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fastgd as fg
 import numpy as np
 import pytest
-
 from counterparts import BACKENDS, FedWithGradients, model_of
 from golden import load
 from tolerances import assert_within, gamma, unit_roundoff
+
+import fastgd as fg
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from oracle import losses as oracle_losses
 from oracle import network as oracle_network
 from oracle.optimizers import trajectory

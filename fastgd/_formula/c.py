@@ -141,7 +141,7 @@ def render_all(
     elementwise = [loss for loss in losses.values() if not loss.rowwise]
     declared = [*activations.values(), *elementwise, *optimizers.values()]
     blocks = [block for a in activations.values() for block in (a.forward_block, a.derivative_block)]
-    blocks += [d.block for d in [*elementwise, *optimizers.values()]]
+    blocks += [loss.block for loss in elementwise] + [rule.block for rule in optimizers.values()]
     parts = [render_blocks(blocks, ", ".join(dict.fromkeys(d.module for d in declared)))]
     parts.append(
         _table(

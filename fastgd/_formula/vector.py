@@ -42,9 +42,9 @@ class Mask(types.Type):
 def _scalar_ir(scalar: Any) -> ir.Type:
     if scalar is types.boolean:
         return ir.IntType(1)
-    if isinstance(scalar, types.Integer):
-        return ir.IntType(scalar.bitwidth)
-    return ir.FloatType() if scalar is types.float32 else ir.DoubleType()
+    if scalar is types.float32:
+        return ir.FloatType()
+    return ir.DoubleType() if scalar is types.float64 else ir.IntType(scalar.bitwidth)
 
 
 @register_model(Vector)

@@ -1,6 +1,6 @@
 """A kernel's contract is a string, and it is executed: it checks arrays, words the errors, and draws test data.
 
-``"x[N,I] w[I,O] b[O] -> a[N,O] kept[N,O]?"`` says which arrays a kernel reads and which it writes, with a letter
+``"x[N,I] w[I,O] b[O] -> out[N,O] kept[N,O]?"`` says which arrays a kernel reads and which it writes, with a letter
 for each dimension. A letter means the same length everywhere. The whole notation:
 
 =====================  ======================================================================================
@@ -86,6 +86,14 @@ class Sizes:
             length = self.dims.get(letter, letter)
             shape += length if isinstance(length, tuple) else [length]
         return tuple(shape)
+
+    def admit(self, form: Form, shape: tuple[int, ...]) -> bool:
+        """Whether a shape has the lengths that are fixed already."""
+        expected = self.expected(form)
+        return expected == ("...",) or (
+            len(expected) == len(shape)
+            and all(isinstance(length, str) or length == got for length, got in zip(expected, shape, strict=True))
+        )
 
     def fix(self, form: Form, shape: tuple[int, ...], name: str) -> None:
         """Take the dimensions that an array brings."""
@@ -182,6 +190,8 @@ class Contract:
         """Check one array that is to be written to."""
         expected = f"a C-contiguous {dtype} array of shape {shape}"
         remedy = f"make it with np.empty({shape}, np.{dtype})"
+        if name.split("[")[0] in self.in_place:
+            remedy = f"make it so beforehand: {name} = np.array({name}, np.{dtype}, order='C')"
         if not isinstance(out, np.ndarray):
             raise TypeError(self._refuse(name, f"a {type(out).__name__}", expected, remedy))
         if out.dtype != dtype:
@@ -231,12 +241,13 @@ class Contract:
         array = np.asarray(given)
         form = self._form(argument, name, array, sizes)
         self._check_dtype(form, name, array, sizes)
-        expected = sizes.expected(form)
-        if any(isinstance(e, int) and e != got for e, got in zip(expected, array.shape, strict=True)):
+        if not sizes.admit(form, array.shape):
             raise ValueError(self._refuse_shape(form, name, array, sizes))
+        if array.size == 0:
+            raise ValueError(self._refuse(name, f"shape {array.shape}", "at least one element", "pass some data"))
+        sizes.fix(form, array.shape, name)
         if argument.name in self.in_place:
             return self.output(name, given, array.shape, sizes.dtype)
-        sizes.fix(form, array.shape, name)
         if form.kind == "label":
             return self._labels(form, name, array, sizes)
         return np.require(array, requirements=("C", "A"))
@@ -270,18 +281,12 @@ class Contract:
             raise TypeError(self._refuse(name, got, f"{sizes.dtype}, the dtype of {sizes.dtype_from}", remedy))
 
     def _refuse_shape(self, form: Form, name: str, array: Array, sizes: Sizes) -> str:
-        expected = sizes.expected(form)
-        sources = ", ".join(
-            f"{letter} = {sizes.dims[letter]} of {sizes.dims_from[letter]}"
-            for letter in form.dims
-            if letter in sizes.dims
-        )
-        transposed = array.shape[::-1]
-        fits = len(expected) == array.ndim == 2 and all(
-            e == got or isinstance(e, str) for e, got in zip(expected, transposed, strict=True)
-        )
-        remedy = f"transpose it: {name}.T" if fits else f"the contract is {self.text}"
-        return self._refuse(name, f"shape {array.shape}", f"{_shape(expected)} ({sources})", remedy)
+        known = [letter for letter in form.dims if letter in sizes.dims]
+        sources = ", ".join(f"{letter} as in {sizes.dims_from[letter]}" for letter in known)
+        transposed = array.ndim == 2 and sizes.admit(form, array.shape[::-1])
+        remedy = f"transpose it: {name}.T" if transposed else f"the contract is {self.text}"
+        expected = f"shape {_shape(sizes.expected(form))} ({sources})"
+        return self._refuse(name, f"shape {array.shape}", expected, remedy)
 
     def _labels(self, form: Form, name: str, array: Array, sizes: Sizes) -> Array:
         bound = sizes.dims[form.bound]
@@ -379,9 +384,9 @@ def _argument(function: str, word: str) -> Argument:
 CONTRACTS = {
     name: parse(name, text)
     for name, text in {
-        "dense_forward": "x[N,I] w[I,O] b[O] -> a[N,O] kept[N,O]?",
+        "dense_forward": "x[N,I] w[I,O] b[O] -> out[N,O] kept[N,O]?",
         "dense_backward": "x[N,I] w[I,O] kept[N,O] d_out[N,O] -> dx[N,I] dw[I,O] db[O]",
-        "loss_gradient": "scores[N,O] targets[N,O]|[N]:label(O) sample_weight[N]:float64? -> d_scores[N,O]",
+        "loss_gradient": "scores[N,O] targets[N,O]|[N]:label(O) sample_weight[N]:float64? -> out[N,O]",
         "parameter_update": "w[...] g[...] states[...]* -> w[...] states[...]*",
     }.items()
 }

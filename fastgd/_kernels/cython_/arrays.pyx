@@ -15,6 +15,7 @@ from .engine cimport (
     fastgd_instruction_sets,
     matrix_bytes,
     matrix_of_shape,
+    named_blocks,
     philox_permutation,
     philox_uniform,
 )
@@ -62,37 +63,28 @@ cdef const kernel_table *table_for(dtype) except NULL:
     return _chosen.float32 if np.dtype(dtype).itemsize == 4 else _chosen.float64
 
 
+cdef const named_blocks *_find(const named_blocks *blocks, Py_ssize_t count, str kind, str name) except NULL:
+    for k in range(count):
+        if blocks[k].name.decode() == name:
+            return &blocks[k]
+    raise LookupError(f"{kind} {name!r} was not compiled into this build; rebuild fastgd")
+
+
 cdef block_function activation_block(const kernel_table *table, str name) except? NULL:
     """The block function of an activation; NULL for linear, which leaves its tile alone."""
-    if name == "linear":
-        return NULL
-    for k in range(table.n_activations):
-        if table.activations[k].name.decode() == name:
-            return table.activations[k].block
-    raise LookupError(f"activation {name!r} was not compiled into this build; rebuild fastgd")
+    return NULL if name == "linear" else _find(table.activations, table.n_activations, "activation", name).block
 
 
 cdef block_function derivative_block(const kernel_table *table, str name) except? NULL:
-    if name == "linear":
-        return NULL
-    for k in range(table.n_activations):
-        if table.activations[k].name.decode() == name:
-            return table.activations[k].derivative
-    raise LookupError(f"activation {name!r} was not compiled into this build; rebuild fastgd")
+    return NULL if name == "linear" else _find(table.activations, table.n_activations, "activation", name).derivative
 
 
 cdef block_function loss_block(const kernel_table *table, str name) except NULL:
-    for k in range(table.n_losses):
-        if table.losses[k].name.decode() == name:
-            return table.losses[k].block
-    raise LookupError(f"loss {name!r} was not compiled into this build; rebuild fastgd")
+    return _find(table.losses, table.n_losses, "loss", name).block
 
 
 cdef block_function update_block(const kernel_table *table, str name) except NULL:
-    for k in range(table.n_optimizers):
-        if table.optimizers[k].name.decode() == name:
-            return table.optimizers[k].block
-    raise LookupError(f"optimizer {name!r} was not compiled into this build; rebuild fastgd")
+    return _find(table.optimizers, table.n_optimizers, "optimizer", name).block
 
 
 cdef int _code_of(const char *format, Py_ssize_t itemsize) except -1:
@@ -158,6 +150,17 @@ def first_nonfinite(array):
         return None
     bad = ~np.isfinite(array[row])
     return int(row), int(np.argmax(bad)) if array.ndim == 2 else 0
+
+
+def elementary(str name, x):
+    """exp, expm1, log, log1p, tanh or sqrt as the formulas have it, of a contiguous float32 or float64 array."""
+    cdef const kernel_table *table = table_for(x.dtype)
+    cdef block_function function = _find(table.elementary, table.n_elementary, "function", name).block
+    y = np.empty_like(x)
+    cdef void *arrays[2]
+    arrays[0], arrays[1] = <void *><uintptr_t>x.ctypes.data, <void *><uintptr_t>y.ctypes.data
+    function(arrays, x.size, NULL)
+    return y
 
 
 def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):

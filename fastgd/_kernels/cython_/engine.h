@@ -103,8 +103,8 @@ typedef struct {
     double (*count_correct)(const matrix *score, const target_rows *target, ptrdiff_t row);
     double (*count_correct_sides)(const matrix *score, const target_rows *target, ptrdiff_t row);
 
-    const named_blocks *activations, *losses, *optimizers;
-    ptrdiff_t n_activations, n_losses, n_optimizers;
+    const named_blocks *activations, *losses, *optimizers, *elementary;
+    ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary;
 } kernel_table;
 
 /* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. */

@@ -86,6 +86,8 @@ cdef extern from "engine.h" nogil:
         const named_blocks *activations
         const named_blocks *losses
         const named_blocks *optimizers
+        const named_blocks *elementary
+        Py_ssize_t n_elementary
         Py_ssize_t n_activations
         Py_ssize_t n_losses
         Py_ssize_t n_optimizers

@@ -85,6 +85,27 @@ static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t colum
     return last;
 }
 
+/* The elementary functions by themselves, so that tests can measure their errors. */
+#define EACH_ELEMENTARY(CASE) CASE(exp) CASE(expm1) CASE(log) CASE(log1p) CASE(tanh) CASE(sqrt)
+#define CASE(name) \
+    static void elementary_##name(void *const *arrays, ptrdiff_t count, const void *scalars) \
+    { \
+        const REAL *x = arrays[0]; \
+        REAL *y = arrays[1]; \
+        ptrdiff_t i = 0; \
+        (void)scalars; \
+        for (; i + LANES <= count; i += LANES) \
+            vec_store(y + i, vec_##name(vec_load(x + i))); \
+        if (i < count) \
+            vec_store_part(y + i, vec_##name(vec_load_part(x + i, count - i)), count - i); \
+    }
+EACH_ELEMENTARY(CASE)
+#undef CASE
+
+#define CASE(name) {#name, elementary_##name, NULL},
+static const named_blocks elementary_blocks[] = {EACH_ELEMENTARY(CASE)};
+#undef CASE
+
 #define LENGTH(array) ((ptrdiff_t)(sizeof(array) / sizeof(array[0])))
 
 const kernel_table KERNEL_TABLE = {
@@ -113,6 +134,8 @@ const kernel_table KERNEL_TABLE = {
     .activations = activation_blocks,
     .losses = loss_blocks,
     .optimizers = optimizer_blocks,
+    .elementary = elementary_blocks,
+    .n_elementary = LENGTH(elementary_blocks),
     .n_activations = LENGTH(activation_blocks),
     .n_losses = LENGTH(loss_blocks),
     .n_optimizers = LENGTH(optimizer_blocks),
