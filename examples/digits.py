@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 import fastgd as fg
 
-EPOCHS, BATCH_SIZE, LEARNING_RATE, L2 = 50, 32, 2e-3, 1e-4
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 50, 32, 2e-3
 
 
 def load_data():
@@ -38,17 +38,16 @@ def build_fastgd():
         [fg.Dense(64, activation="relu"), fg.Dense(10)],
         loss="softmax_cross_entropy",
         optimizer=fg.Adam(learning_rate=LEARNING_RATE),
-        penalty=fg.L2(L2),
         seed=0,
         n_threads=1,
     )
 
 
 def build_sklearn():
-    """Return the same network as a scikit-learn estimator, which divides its penalty by the batch size."""
+    """Return the same network as a scikit-learn estimator."""
     return MLPClassifier(
         hidden_layer_sizes=(64,),
-        alpha=L2 * BATCH_SIZE,
+        alpha=0.0,
         batch_size=BATCH_SIZE,
         learning_rate_init=LEARNING_RATE,
         max_iter=EPOCHS,

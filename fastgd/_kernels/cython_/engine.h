@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t n_inputs, n_outputs;
     matrix weight;                          /* (n_inputs + 1) x n_outputs; the last row is the bias */
-    matrix transposed;                      /* n_outputs x n_inputs, made anew each step; none in the first layer */
+    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not in the first layer */
     matrix gradient;                        /* like weight; only while gradients are kept */
     matrix state[FASTGD_MAX_STATES];        /* like weight */
     matrix kept;                            /* what the derivative reads: the output or the pre-activation */
@@ -121,6 +121,9 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
 {
     return m->rows * ((m->panels - 1) * panel_width + m->last_width) * real_size;
 }
+
+/* Rows of a transpose: small blocks of the transposition write whole multiples of four. */
+static inline ptrdiff_t transposed_rows(ptrdiff_t n_outputs) { return (n_outputs + 3) / 4 * 4; }
 
 /* Flush-to-zero for the calling thread while it is inside the engine.  Moments of a batch that is learnt decay into
  * the subnormal range, where an update is many times slower. */

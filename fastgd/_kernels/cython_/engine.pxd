@@ -104,6 +104,7 @@ cdef extern from "engine.h" nogil:
     const instruction_set fastgd_instruction_sets[]
     matrix matrix_of_shape(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t panel_width, Py_ssize_t real_size)
     Py_ssize_t matrix_bytes(const matrix *, Py_ssize_t panel_width, Py_ssize_t real_size)
+    Py_ssize_t transposed_rows(Py_ssize_t n_outputs)
     uint64_t engine_enter()
     void engine_leave(uint64_t)
     void team_wait(team_barrier *)

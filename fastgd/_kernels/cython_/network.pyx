@@ -41,6 +41,7 @@ from .engine cimport (
     target_rows,
     team_barrier,
     team_wait,
+    transposed_rows,
     update_rule,
 )
 
@@ -182,7 +183,7 @@ cdef class Network:
         for k in range(self.rule.n_states):
             layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
         if passes_gradient:
-            layer.transposed = self._own(spec.n_outputs, n_inputs)
+            layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"

@@ -21,6 +21,7 @@ from .engine cimport (
     matrix,
     source_array,
     target_rows,
+    transposed_rows,
     update_rule,
 )
 
@@ -83,7 +84,7 @@ def dense_backward(x, w, kept, d_out, activation, dx, dw, db):
     layer.at.delta = layer.own(rows, n_outputs, d_out)
     layer.at.kept = layer.own(rows, n_outputs, kept)
     layer.at.weight = layer.own(n_inputs + 1, n_outputs, w)
-    layer.at.transposed = layer.own(n_outputs, n_inputs)
+    layer.at.transposed = layer.own(transposed_rows(n_outputs), n_inputs)
     layer.at.gradient = layer.own(n_inputs + 1, n_outputs)
     with nogil:
         before = engine_enter()

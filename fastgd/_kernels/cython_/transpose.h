@@ -62,8 +62,17 @@ DEFINE_TRANSPOSE_BLOCK(4, VEC)
 #define transpose_large transpose_small
 #endif
 
-/* to[o, i] = from[i, o] for i < inputs, o < outputs, both in panels; rows of to beyond outputs do not exist, columns of
- * from do, up to a multiple of SMALL, as padding. */
+/* The rows that are left over: beyond them lies what must not get into the padding of to. */
+INLINE void transpose_edge(const REAL *from, ptrdiff_t from_width, REAL *to, ptrdiff_t to_width, ptrdiff_t first,
+                           ptrdiff_t inputs, ptrdiff_t outputs)
+{
+    for (ptrdiff_t i = first; i < inputs; i++)
+        for (ptrdiff_t o = 0; o < outputs; o++)
+            to[o * to_width + i] = from[i * from_width + o];
+}
+
+/* to[o, i] = from[i, o] for i < inputs, o < outputs, both in panels. to has room for outputs rounded up to SMALL rows,
+ * and the padding of from fills them. */
 static void transpose_area(const REAL *from, ptrdiff_t from_width, REAL *to, ptrdiff_t to_width, ptrdiff_t inputs,
                            ptrdiff_t outputs)
 {
@@ -72,21 +81,14 @@ static void transpose_area(const REAL *from, ptrdiff_t from_width, REAL *to, ptr
         ptrdiff_t i = 0;
         for (; i + LANES <= inputs; i += LANES)
             transpose_large(from + i * from_width + o, from_width, to + o * to_width + i, to_width);
-        for (; i < inputs; i++)
-            for (ptrdiff_t c = o; c < o + LANES; c++)
-                to[c * to_width + i] = from[i * from_width + c];
+        transpose_edge(from + o, from_width, to + o * to_width, to_width, i, inputs, LANES);
     }
-    for (; o + SMALL <= outputs; o += SMALL) {
+    for (; o < outputs; o += SMALL) {
         ptrdiff_t i = 0;
         for (; i + SMALL <= inputs; i += SMALL)
             transpose_small(from + i * from_width + o, from_width, to + o * to_width + i, to_width);
-        for (; i < inputs; i++)
-            for (ptrdiff_t c = o; c < o + SMALL; c++)
-                to[c * to_width + i] = from[i * from_width + c];
+        transpose_edge(from + o, from_width, to + o * to_width, to_width, i, inputs, SMALL);
     }
-    for (; o < outputs; o++)
-        for (ptrdiff_t i = 0; i < inputs; i++)
-            to[o * to_width + i] = from[i * from_width + o];
 }
 
 #endif
