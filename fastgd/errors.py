@@ -10,7 +10,8 @@ class NotBuiltError(RuntimeError):
 class DivergenceError(ArithmeticError):
     """Training was stopped because a loss or a weight would have become infinite or NaN.
 
-    The model keeps the weights it had before that step.
+    The model keeps finite weights: those before that step, or, where only a part of the weights would have become
+    non-finite in the step itself, these from before it and the others from after it.
 
     Attributes
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Dense"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Dense:
     """A fully connected layer: a = f(x W + b) with W of shape (n_inputs, units) and b of shape (units,).
 
@@ -52,9 +52,9 @@ class Dense:
     """
 
     units: int
-    activation: Activation = cast(Activation, "linear")
-    penalty: Penalty | None = None
-    initializer: str = "glorot_uniform"
+    activation: Activation
+    penalty: Penalty | None
+    initializer: str
 
     def __init__(
         self,

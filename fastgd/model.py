@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -760,17 +761,19 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------------------- copies and pickles
     def __getstate__(self) -> dict[str, Any]:
+        # A shallow copy goes through here as well, and must not share what changes in place.
+        optimizer, counters, history = copy.deepcopy((self._optimizer, self._counters, self.history))
         settings = dict(
             layers=self._layers,
             loss=self._loss,
-            optimizer=self._optimizer,
+            optimizer=optimizer,
             penalty=self._penalty,
             dtype=self._dtype.name,
             seed=self._seed,
             n_threads=self._n_threads,
             backend=self._backend_name,
         )
-        state = dict(settings=settings, counters=self._counters, history=self.history)
+        state = dict(settings=settings, counters=counters, history=history)
         if self._network is not None:
             state["n_inputs"] = self._n_inputs
             state["weights"] = self._network.get_weights()

@@ -475,6 +475,7 @@ def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
         return Optimizer(found)
     if not isinstance(found, Optimizer):
         raise TypeError(
-            f"optimizer: got {given!r}, expected a name or an object such as Adam(learning_rate=0.001)"
+            f"optimizer: got {given!r}, expected a name or an optimizer; pass for example 'adam' or "
+            "fg.Adam(learning_rate=0.001)"
         )
     return found

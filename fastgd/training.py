@@ -173,11 +173,10 @@ class DeferredInterrupt:
             noted, self.noted = self.noted, None
             self.handler(*noted)
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.handler is not None:
             signal.signal(signal.SIGINT, self.handler)
-            if kind is None:
-                self.deliver()
+            self.deliver()
 
 
 @dataclass

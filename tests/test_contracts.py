@@ -7,12 +7,13 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fastgd import kernels
 from fastgd._kernels import available_backends, get_backend
 from fastgd._kernels.backend import Backend
 from fastgd._kernels.contracts import CONTRACTS, overlap, parse
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ALL_CONTRACTS = pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastgd
 import pytest
+
+import fastgd
 
 PACKAGE = Path(fastgd.__file__).parent
 
-# From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not exist
-# yet have their place already.
+# From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
+# exist yet have their place already.
 TIERS = [
     {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimize", "kernels"},
     {"model"},

@@ -16,9 +16,6 @@ from counterparts import (
     oracle_rule,
     random_target,
 )
-from fastgd import kernels
-from fastgd._formula import ACTIVATIONS, OPTIMIZERS
-from fastgd._kernels import available_backends
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import activations as oracle_activations
@@ -36,6 +33,9 @@ from tolerances import (
 )
 
 import fastgd as fg
+from fastgd import kernels
+from fastgd._formula import ACTIVATIONS, OPTIMIZERS
+from fastgd._kernels import available_backends
 
 each_backend = pytest.mark.parametrize("backend", available_backends())
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

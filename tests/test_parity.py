@@ -365,7 +365,7 @@ def training_grid():
 
 @each_backend
 @each_dtype
-@pytest.mark.parametrize(("activation", "loss", "rule"), training_grid())
+@pytest.mark.parametrize(("activation", "loss", "rule"), list(training_grid()))
 def test_training_equals_the_oracle(activation, loss, rule, dtype, backend):
     """Weights and history after two shuffled epochs of mini-batches with sample weights and a penalty."""
     x, y, sample_weight, weights, trained, losses, weight_bounds, loss_bounds = trained_by_the_oracle(

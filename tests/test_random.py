@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle import philox as oracle
+
 from fastgd._kernels import available_backends, get_backend
 from fastgd._kernels.random import (
     BLOCKS_AT_ONCE,
@@ -13,7 +15,6 @@ from fastgd._kernels.random import (
     philox4x32,
     uniform,
 )
-from oracle import philox as oracle
 
 SEEDS = (0, 1, 2**32 - 1, 2**32, 2**64 - 1, 0x0123456789ABCDEF)
 

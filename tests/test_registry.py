@@ -7,6 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from counterparts import ACTIVATION_NAMES, HYPERPARAMETERS, LOSS_NAMES, OPTIMIZER_NAMES
+from golden import load
+from oracle import activations as oracle_activations
+from oracle import losses as oracle_losses
+from oracle import optimizers as oracle_optimizers
+
+from fastgd import activations, losses, optimizers
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.c import render_all
 from fastgd._kernels import available_backends, get_backend
@@ -14,12 +20,6 @@ from fastgd._kernels.contracts import CONTRACTS
 from fastgd._kernels.numpy_ import LINKS, ROWWISE_LOSSES
 from fastgd.initializers import INITIALIZERS
 from fastgd.optimizers import BY_NAME
-from golden import load
-from oracle import activations as oracle_activations
-from oracle import losses as oracle_losses
-from oracle import optimizers as oracle_optimizers
-
-from fastgd import activations, losses, optimizers
 
 DOCS = Path(__file__).parents[1] / "docs"
 

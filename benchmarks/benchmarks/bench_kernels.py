@@ -1,4 +1,8 @@
-"""The kernels on plain arrays, for everything that is registered: whatever gets declared is timed."""
+"""The kernels on plain arrays, for everything that is registered: whatever gets declared is timed.
+
+Arguments are checked in every call, nothing is allocated. Where there is a ``setup``, asv times every call by
+itself, hence the many repeats; and it runs ``setup`` before each, hence the caches.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +26,12 @@ BACKENDS = ["cython", "numpy"]
 
 @functools.lru_cache(maxsize=1)
 def layer(size, dtype):
-    """Return x, w, b, a (also what the derivative reads) and the gradient by a.
-
-    Cached here instead of made in ``setup``: for a benchmark with a ``setup`` asv times every call by itself,
-    which says nothing about calls of some microseconds. The same holds for the functions below.
-    """
+    """Return x, w, b, a (also what the derivative reads), the gradient by a, and room for all results."""
     rows, inputs, outputs = SIZES[size]
     random = np.random.default_rng(0)
     shapes = [(rows, inputs), (inputs, outputs), (outputs,), (rows, outputs), (rows, outputs)]
-    return [random.uniform(0.1, 0.9, shape).astype(dtype) for shape in shapes]
-
-
-@functools.lru_cache(maxsize=1)
-def gradients(size, dtype):
-    """Return room for the gradients of a layer."""
-    x, w, b, _, _ = layer(size, dtype)
-    return np.empty_like(x), np.empty_like(w), np.empty_like(b)
+    x, w, b, a, d_a = (random.uniform(0.1, 0.9, shape).astype(dtype) for shape in shapes)
+    return x, w, b, a, d_a, np.empty_like(a), (np.empty_like(x), np.empty_like(w), np.empty_like(b))
 
 
 @functools.lru_cache(maxsize=1)
@@ -63,20 +57,36 @@ def parameters(rule, size, dtype):
     return w, g, states, optimizers.Optimizer(rule, **dict.fromkeys(OPTIMIZERS[rule].scalars, 0.5))
 
 
-class Dense:
-    """A layer forward and backward with each activation, arguments checked, nothing allocated."""
+class DenseForward:
+    """A layer forward with each activation."""
 
     version = "1"
     params = (list(ACTIVATIONS), list(SIZES), DTYPES, BACKENDS)
     param_names = ("activation", "size", "dtype", "backend")
+    repeat = (5, 200, 1.0)
+
+    def setup(self, *parameters):
+        self.time_dense_forward(*parameters)
 
     def time_dense_forward(self, activation, size, dtype, backend):
-        x, w, b, out, kept = layer(size, dtype)
+        x, w, b, kept, _, out, _ = layer(size, dtype)
         fg.kernels.dense_forward(x, w, b, activation, out=out, kept=kept, backend=backend)
 
+
+class DenseBackward:
+    """A layer backward with each activation."""
+
+    version = "1"
+    params = (list(ACTIVATIONS), list(SIZES), DTYPES, BACKENDS)
+    param_names = ("activation", "size", "dtype", "backend")
+    repeat = (5, 200, 1.0)
+
+    def setup(self, *parameters):
+        self.time_dense_backward(*parameters)
+
     def time_dense_backward(self, activation, size, dtype, backend):
-        x, w, _, kept, d_out = layer(size, dtype)
-        fg.kernels.dense_backward(x, w, kept, d_out, activation, out=gradients(size, dtype), backend=backend)
+        x, w, _, kept, d_out, _, out = layer(size, dtype)
+        fg.kernels.dense_backward(x, w, kept, d_out, activation, out=out, backend=backend)
 
 
 class LossGradient:
@@ -85,6 +95,10 @@ class LossGradient:
     version = "1"
     params = (list(LOSSES), list(SIZES), DTYPES, BACKENDS)
     param_names = ("loss", "size", "dtype", "backend")
+    repeat = (5, 200, 1.0)
+
+    def setup(self, *parameters):
+        self.time_loss_gradient(*parameters)
 
     def time_loss_gradient(self, loss, size, dtype, backend):
         scores, targets, out = scores_and_targets(loss, size, dtype)
@@ -97,6 +111,10 @@ class ParameterUpdate:
     version = "1"
     params = (list(OPTIMIZERS), list(SIZES), DTYPES, BACKENDS)
     param_names = ("optimizer", "size", "dtype", "backend")
+    repeat = (5, 200, 1.0)
+
+    def setup(self, *parameters):
+        self.time_parameter_update(*parameters)
 
     def time_parameter_update(self, rule, size, dtype, backend):
         w, g, states, optimizer = parameters(rule, size, dtype)

@@ -187,7 +187,7 @@ static inline void team_wait(team_barrier *barrier)
         return;
     }
     for (int spins = 0; __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round; spins++) {
-        if (spins < 4096)
+        if (spins < 1024)
             SPIN_PAUSE();
         else
             YIELD_CORE();

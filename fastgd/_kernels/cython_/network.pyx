@@ -447,7 +447,6 @@ cdef class Network:
             return
         if self.now.nonfinite_weights:
             self.now.status, self.now.stop = NONFINITE_WEIGHTS, True
-            return
         losses[0] += self.now.loss_sum
         losses[1] += self.now.weight_sum
         self.now.done = k + 1
