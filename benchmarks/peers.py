@@ -119,12 +119,11 @@ def ratios(row: Row, reference: Row) -> list[float]:
     return [theirs / ours for theirs, ours in zip(row.microseconds, reference.microseconds, strict=True)]
 
 
-def spread(values: list[float], form: str) -> str:
+def spread(values: list[float]) -> str:
     """Write the median and the quartiles of some values."""
-    if len(values) == 1:
-        return f"{values[0]:{form}}"
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    low, middle, high = (f"{value:.2f}" if value < 100 else f"{value:,.0f}" for value in quartiles)
+    return f"{middle} [{low}, {high}]"
 
 
 def mega_flop(units: tuple[int, ...], batch_size: int) -> float:
@@ -142,8 +141,8 @@ def print_table(rows: list[Row]) -> None:
         if not row.same_loss:
             print(f"  {row.label:<26}loss {row.loss:.5f} after the same steps: not timed")
             continue
-        cells = "".join(f"  {spread(ratios(row, reference), '.2f'):<24}" for reference in ours)
-        print(f"  {row.label:<26}{spread(row.microseconds, '.2f'):<30}{cells}".rstrip())
+        cells = "".join(f"  {spread(ratios(row, reference)):<24}" for reference in ours)
+        print(f"  {row.label:<26}{spread(row.microseconds):<30}{cells}".rstrip())
 
 
 def run_network(network, classes, arguments) -> dict:

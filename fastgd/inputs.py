@@ -7,7 +7,7 @@ what was found, what was expected, and what to try. X is never copied unless its
 from __future__ import annotations
 
 import operator
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def read_batch_size(value: Any, n_rows: int) -> int:
 def read_seed(value: Any) -> int:
     """A 64-bit seed; None draws one from the operating system."""
     if value is None:
-        return secrets.randbits(64)
+        return int.from_bytes(os.urandom(8), "little")
     expected = "a whole number from 0 to 2**64 - 1, or None"
     try:
         seed = -1 if isinstance(value, (bool, np.bool_)) else operator.index(value)

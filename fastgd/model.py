@@ -31,7 +31,7 @@ from .inputs import (
 from .layers import Dense, read_penalty
 from .optimizers import Optimizer, resolve
 from .penalties import Penalty
-from .threads import FLOPS_PER_EXTRA_THREAD, choose
+from .threads import FLOPS_OF_CALL, choose
 from .training import Counters, EpochLines, History, Plan, Run, StepScalars, divergence
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Sequential:
     seed : int or None
         Decides initial weights and the order of rows; None draws one, which `seed` then tells.
     n_threads : int or None
-        None uses as many as the work of a step is worth, on processors that are there. Results are the same bits
-        for any number.
+        The most threads to use; None: the processors that are there. Work too small to share stays on one thread,
+        and results are the same bits for any number.
     backend : {"cython", "numpy"}
 
     Attributes
@@ -190,12 +190,12 @@ class Sequential:
 
     @property
     def n_threads(self) -> int | None:
-        """How many threads; None leaves it to the work."""
+        """The most threads to use; None: the processors that are there."""
         return self._n_threads
 
     @n_threads.setter
     def n_threads(self, given: int | None) -> None:
-        remedy = "pass n_threads=1, or None to leave it to the work"
+        remedy = "pass n_threads=1, or None for all processors"
         self._n_threads = None if given is None else read_count("n_threads", given, remedy)
 
     @property
@@ -418,7 +418,7 @@ class Sequential:
     def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
         widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
         flops = 6.0 * batch_size * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
-        return Plan(batch_size, shuffle, self._seed, choose(self._n_threads, flops), flops)
+        return Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
 
     def train_on_batch(
         self,
@@ -491,10 +491,8 @@ class Sequential:
         return loss
 
     def _team(self, flops: float) -> int:
-        """Threads for so much work; quick where that is little."""
-        if self._n_threads is not None:
-            return self._n_threads
-        return 1 if flops < FLOPS_PER_EXTRA_THREAD else choose(None, flops)
+        """Threads for a call that is one step; quick where the work is little."""
+        return 1 if flops < FLOPS_OF_CALL else choose(self._n_threads, flops, flops)
 
     def _is_plain(self, X: Any, y: Any) -> bool:
         """Whether a batch can go to the engine as it is: the quick form of `_read_rows`, which finds out otherwise."""

@@ -387,6 +387,22 @@ class Adadelta(_Averaging):
         super().__init__(adadelta, learning_rate=learning_rate, rho=rho, eps=eps)
 
 
+def _powers(base: float, t: numpy.ndarray) -> numpy.ndarray:
+    """base to the power of consecutive whole numbers t: one product each, of base^(256 q) and base^r with t = 256 q + r.
+
+    A power for each step would take a fifth of the smallest networks' time. The parts depend on t alone, so a step's
+    scalars are the same bits whichever steps they are computed with; the error is that of two powers and a product.
+    """
+    import numpy
+
+    first = int(t[0]) if len(t) else 0
+    block, within = first // 256, first % 256
+    n_blocks = (within + len(t) + 255) // 256
+    high = base ** (256.0 * numpy.arange(block, block + n_blocks))
+    low = base ** numpy.arange(256.0)
+    return numpy.multiply.outer(high, low).reshape(-1)[within : within + len(t)]
+
+
 class Adam(Optimizer):
     """Adam: steps from running means of the gradient and of its square, corrected for their start at zero.
 
@@ -431,8 +447,8 @@ class Adam(Optimizer):
     def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
         beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
         return {
-            "step": self.learning_rate / (1.0 - beta1**t),
-            "root": (1.0 - beta2**t) ** -0.5,
+            "step": self.learning_rate / (1.0 - _powers(beta1, t)),
+            "root": 1.0 / (1.0 - _powers(beta2, t)) ** 0.5,
             "one_minus_beta1": 1.0 - beta1,
             "one_minus_beta2": 1.0 - beta2,
         }

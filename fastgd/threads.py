@@ -8,8 +8,12 @@ from .errors import refusal
 
 __all__ = ["available_threads", "choose"]
 
-# An extra thread has to be started and met at every barrier; below this much work it costs more than it brings.
-FLOPS_PER_EXTRA_THREAD = 2e6
+# A thread more halves, at best, the time between two barriers, and each barrier costs about half a microsecond:
+# below this much work per step the extra thread costs more than it brings.
+FLOPS_OF_STEP = 2e6
+
+# Threads are started for each call into the engine, at some 50 microseconds each: a call with less work stays serial.
+FLOPS_OF_CALL = 4e7
 
 
 def available_threads() -> int:
@@ -38,17 +42,19 @@ def available_threads() -> int:
     return min(processors, int(first)) if first.isdecimal() and int(first) else processors
 
 
-def choose(n_threads: int | None, flops: float) -> int:
-    """Threads for a piece of work.
+def choose(n_threads: int | None, step_flops: float, call_flops: float) -> int:
+    """Threads for a call into the engine: at most what was asked for, and no more than the work is worth.
+
+    Results are the same bits for any number, so a limit that is not used up changes nothing but the time.
 
     Parameters
     ----------
     n_threads : int or None
-        What the user asked for; None leaves it to the work.
-    flops : float
-        Floating point operations between two meetings of the threads.
+        The most that the user allows; None: `available_threads`.
+    step_flops, call_flops : float
+        Floating point operations of one step, and of the whole call.
     """
-    if n_threads is not None:
-        return n_threads
-    extra = int(flops / FLOPS_PER_EXTRA_THREAD)
-    return min(1 + extra, available_threads()) if extra else 1
+    if call_flops < FLOPS_OF_CALL:
+        return 1
+    worth = 1 + min(int(step_flops / FLOPS_OF_STEP), int(call_flops / FLOPS_OF_CALL))
+    return min(worth, available_threads() if n_threads is None else n_threads)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .errors import DivergenceError
+from .threads import choose
 
 if TYPE_CHECKING:
     from ._kernels import Array, Network
@@ -100,7 +101,7 @@ class Plan:
     batch_size: int
     shuffle: bool
     seed: int
-    n_threads: int
+    n_threads: int | None
     flops_per_step: float
 
 
@@ -243,7 +244,7 @@ class Run:
             n_steps=n_steps,
             scalars=scalars,
             losses=losses,
-            n_threads=self.plan.n_threads,
+            n_threads=choose(self.plan.n_threads, self.plan.flops_per_step, n_steps * self.plan.flops_per_step),
         )
         seconds = time.perf_counter() - start
         self.seconds += seconds

@@ -380,12 +380,14 @@ def test_threads_come_from_the_environment(monkeypatch):
 
 
 def test_threads_are_as_many_as_the_work_is_worth(monkeypatch):
-    """What is asked for is done."""
+    """Of the step and of the call; what is asked for is a limit."""
     monkeypatch.setenv("FASTGD_NUM_THREADS", "4")
-    unit = threads.FLOPS_PER_EXTRA_THREAD
-    assert [threads.choose(None, k * unit) for k in (0.0, 0.9, 1.0, 2.5, 100.0)] == [1, 1, 2, 3, 4]
-    assert threads.choose(9, 0.0) == 9
-    assert threads.choose(1, 100 * unit) == 1
+    step, call = threads.FLOPS_OF_STEP, threads.FLOPS_OF_CALL
+    assert [threads.choose(None, k * step, 1e3 * call) for k in (0.0, 0.9, 1.0, 2.5, 100.0)] == [1, 1, 2, 3, 4]
+    assert [threads.choose(None, 1e3 * step, k * call) for k in (0.0, 0.9, 1.0, 2.5, 100.0)] == [1, 1, 2, 3, 4]
+    assert threads.choose(9, 0.0, 0.0) == 1
+    assert threads.choose(9, 100 * step, 100 * call) == 9
+    assert threads.choose(1, 100 * step, 100 * call) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- showing

@@ -55,6 +55,13 @@ def classifier(backend, dtype="float64", optimizer=None, seed=3, sizes=(4, 8, 3)
 
 
 # --------------------------------------------------------------------------------------------------- batches
+@pytest.fixture
+def threads_for_any_work(monkeypatch):
+    """Small work stays on one thread, unless the limits are lifted."""
+    for name in ("fastgd.threads.FLOPS_OF_STEP", "fastgd.threads.FLOPS_OF_CALL", "fastgd.model.FLOPS_OF_CALL"):
+        monkeypatch.setattr(name, 1.0)
+
+
 @each_backend
 @pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (7, 7), (60, 60), (None, 60)])
 def test_fit_takes_the_steps_of_its_batches(batch_size, size, backend):
@@ -151,7 +158,7 @@ def test_the_same_seed_gives_the_same_bits(rule, dtype, backend):
         (1301, 600, (5, 7, 3)),
     ],
 )
-def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype):
+def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype, threads_for_any_work):
     """Training, gradients and predictions with one, two and three threads, on odd shapes too."""
     x, y = blobs(n, sizes[0], sizes[-1])
 
@@ -446,7 +453,7 @@ def interrupt_during(action, delay=0.2):
 
 @each_backend
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_an_interrupt_leaves_the_model_as_of_its_last_finished_step(n_threads, backend):
+def test_an_interrupt_leaves_the_model_as_of_its_last_finished_step(n_threads, backend, threads_for_any_work):
     """As many single steps lead to the same bits; and it is obeyed within seconds, amid a million epochs."""
     x, y = blobs(n=600)
     model, stepped = classifier(backend, n_threads=n_threads), classifier(backend, n_threads=1)
@@ -527,7 +534,7 @@ def test_models_may_be_trained_in_two_threads_at_once(backend):
 
 
 @each_dtype
-def test_training_leaves_the_processors_modes_alone(dtype):
+def test_training_leaves_the_processors_modes_alone(dtype, threads_for_any_work):
     """Whatever the engine does about subnormal numbers inside, outside they are what they were."""
     x, y = blobs(n=200)
     smallest = np.finfo(dtype).smallest_subnormal
@@ -545,7 +552,9 @@ FORKING = """
 import os
 import numpy as np
 import fastgd as fg
+import fastgd.model, fastgd.threads
 
+fastgd.threads.FLOPS_OF_STEP = fastgd.threads.FLOPS_OF_CALL = fastgd.model.FLOPS_OF_CALL = 1.0
 x = np.random.default_rng(0).normal(size=(600, 40))
 y = np.arange(600) % 3
 

@@ -16,7 +16,7 @@ model.fit(numpy.zeros((8, 4), numpy.float32), numpy.arange(8) % 3, epochs=1, bat
 
 
 class Ready:
-    """From the interpreter's start to the end of a statement; the first two are zero lines for the others."""
+    """A statement in a fresh interpreter; the first two are zero lines for the others."""
 
     version = "1"
     params = list(STATEMENTS)

@@ -1,7 +1,7 @@
 """Steps of training, as calls of ``train_on_batch`` and inside ``fit``, and predictions.
 
-Where there is a ``setup``, asv times every call by itself, hence the many repeats; and it runs ``setup`` before
-each, hence the caches.
+Where there is a ``setup``, asv times every call by itself, hence the many repeats; and it runs ``setup``
+before each, hence the caches.
 """
 
 from __future__ import annotations

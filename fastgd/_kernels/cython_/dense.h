@@ -130,15 +130,19 @@ INLINE void copy_run(REAL *to, const REAL *from, ptrdiff_t count)
         vec_store_part(to + i, vec_load_part(from + i, count - i), count - i);
 }
 
+/* Four probes, since one would make every vector wait for the one before it. */
 INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
 {
-    VEC probe = vec_splat(0);
+    VEC probe[4] = {vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)};
     ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES)
+        for (int k = 0; k < 4; k++)
+            probe[k] = vec_finite_probe(probe[k], vec_load(values + i + k * LANES));
     for (; i + LANES <= count; i += LANES)
-        probe = vec_finite_probe(probe, vec_load(values + i));
+        probe[0] = vec_finite_probe(probe[0], vec_load(values + i));
     if (i < count)
-        probe = vec_finite_probe(probe, vec_load_part(values + i, count - i));
-    return vec_sum(probe) == 0;
+        probe[1] = vec_finite_probe(probe[1], vec_load_part(values + i, count - i));
+    return vec_sum((probe[0] + probe[1]) + (probe[2] + probe[3])) == 0;
 }
 
 /* A unit's weights from old to new. Weights that would become non-finite are put back, so that a training that diverges

@@ -1,0 +1,112 @@
+"""Tables of what is registered, as data: whatever is declared has its row here without a line being written.
+
+Needs nothing but fastgd. Cells are reStructuredText.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd.initializers import INITIALIZERS
+from fastgd.kernels import CONTRACTS
+from fastgd.optimizers import BY_NAME
+
+TARGETS = {
+    "real": "finite numbers",
+    "probability": "numbers from 0 to 1",
+    "class": "labels 0 to C - 1, or rows of C probabilities",
+    "label": "labels 0 to C - 1, or one-hot rows",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, and a row of cells for each registered name; the name itself is the first cell.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Headings, that of the names included.
+    rows : dict of str to tuple of str
+        The cells beside each name.
+    module : str
+        Where the names are documented.
+    """
+
+    columns: tuple[str, ...]
+    rows: dict[str, tuple[str, ...]]
+    module: str
+
+
+def summary(documented: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(documented) or "").partition("\n\n")[0].split())
+
+
+def code(text: str) -> str:
+    """Text as a literal; nothing for nothing."""
+    return f"``{text}``" if text else ""
+
+
+def values(named: Mapping[str, Any]) -> str:
+    """Names with their values."""
+    return ", ".join(code(f"{name}={value!r}") for name, value in named.items())
+
+
+def activations() -> Table:
+    """Parameters with their admitted values, and what the forward pass has to keep."""
+    rows = {}
+    for name, each in ACTIVATIONS.items():
+        parameters = [
+            code(f"{parameter}={value!r}") + f" in {each.ranges.get(parameter, '(-inf, inf)')}"
+            for parameter, value in each.parameters.items()
+        ]
+        rows[name] = (summary(each), ", ".join(parameters), each.derivative_of)
+    return Table(("Name", "Meaning", "Parameters", "Derivative from"), rows, "fastgd.activations")
+
+
+def losses() -> Table:
+    """What `predict` makes of the scores, and what targets are taken."""
+    rows = {name: (summary(each), each.link, TARGETS[each.target]) for name, each in LOSSES.items()}
+    return Table(("Name", "Meaning", "Link", "Targets"), rows, "fastgd.losses")
+
+
+def optimizers() -> Table:
+    """The names that stand for a class with its defaults."""
+    rows = {name: (f":py:class:`fastgd.{c.__name__}`", values(c().hyperparameters)) for name, c in BY_NAME.items()}
+    return Table(("Name", "Class", "Defaults"), rows, "")
+
+
+def rules() -> Table:
+    """The formulas behind the optimizers, and the memory that each takes."""
+    rows = {
+        name: (summary(each), ", ".join(map(code, each.states)) or "none", each.source)
+        for name, each in OPTIMIZERS.items()
+    }
+    return Table(("Rule", "Meaning", "State of each weight", "Source"), rows, "")
+
+
+def initializers() -> Table:
+    """The ways of drawing the first weights."""
+    rows = {name: (summary(each),) for name, each in INITIALIZERS.items()}
+    return Table(("Name", "Meaning"), rows, "")
+
+
+def contracts() -> Table:
+    """The arrays that the kernels read and write."""
+    rows = {name: (code(each.text),) for name, each in CONTRACTS.items()}
+    return Table(("Kernel", "Contract"), rows, "fastgd.kernels")
+
+
+TABLES: dict[str, Callable[[], Table]] = {
+    "activations": activations,
+    "losses": losses,
+    "optimizers": optimizers,
+    "rules": rules,
+    "initializers": initializers,
+    "contracts": contracts,
+}

@@ -1,0 +1,3 @@
+from ..backend import Network as _Network
+
+class Network(_Network): ...
