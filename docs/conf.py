@@ -19,10 +19,12 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "myst_par
 # These two pages repeat a file of the folder above, where there is one.
 repeated = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 exclude_patterns = ["_build", *(page for page, file in repeated.items() if not (HERE.parent / file).exists())]
+toc_object_entries = False
 myst_heading_anchors = 3
 
 # `name` in a docstring: a link where it is the name of something documented, otherwise just set apart.
 default_role = "py:obj"
+smartquotes = False
 # Docstrings say the types.
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
@@ -37,10 +39,13 @@ numpydoc_validation_exclude = {r"fastgd\.(activations|losses)\.", r"\._formula\.
 
 html_theme = "alabaster"
 html_theme_options = {
+    "body_max_width": "auto",
     "description": "Gradient descent on the CPU, compiled and fused",
     "fixed_sidebar": True,
-    "page_width": "1100px",
+    "page_width": "1240px",
     "show_powered_by": False,
 }
+html_static_path = ["_static"]
+html_css_files = ["entries.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -130,7 +130,7 @@ def sigmoid(z):
 
     Notes
     -----
-    Written with e^-|z|, which cannot overflow: e^z / (1 + e^z) below zero, 1 / (1 + e^-z) above. The
+    Written with ``e^-|z|``, which cannot overflow: e^z / (1 + e^z) below zero, 1 / (1 + e^-z) above. The
     derivative is a (1 - a).
 
     Examples
@@ -183,7 +183,7 @@ def _(a):
 
 @activation
 def softplus(z):
-    """Smooth rectifier: a = log(1 + e^z). Safe at both ends, for the exponential is of -|z|.
+    """Smooth rectifier: a = log(1 + e^z). Safe at both ends, for the exponential is of ``-|z|``.
 
     Parameters
     ----------

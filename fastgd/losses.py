@@ -84,7 +84,7 @@ def _(score, target):
 
 @loss(link="linear", target="real")
 def mean_absolute_error(score, target):
-    """Absolute error: l = |s - y|.
+    """Absolute error: ``l = |s - y|``.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def binary_cross_entropy(score, target):
 
     Notes
     -----
-    Computed as max(s, 0) - s y + log(1 + e^-|s|), which neither overflows nor takes the logarithm of zero.
+    Computed as ``max(s, 0) - s y + log(1 + e^-|s|)``, which neither overflows nor takes the logarithm of zero.
     The derivative by the score is p - y, computed without cancellation where p is near 1.
 
     Examples

@@ -12,8 +12,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import textwrap
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -29,7 +31,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.matching import patfilter
 
 import fastgd
-from fastgd._formula import Activation, Loss
+from fastgd._formula import Activation, Formula, Loss
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +53,13 @@ def entry(full_name: str, documented: Any) -> list[str]:
     """Lines of reStructuredText that document an object; none for data, which the page describes by itself."""
     if inspect.isclass(documented):
         kind = "autoexception" if issubclass(documented, BaseException) else "autoclass"
-        return [f".. {kind}:: {full_name}", "   :members:", "   :show-inheritance:", ""]
+        return [f".. {kind}:: {full_name}", "   :members:", ""]
     if inspect.isfunction(documented):
         return [f".. autofunction:: {full_name}", ""]
     if isinstance(documented, (Activation, Loss)) and documented.formula is not None:
-        return [f".. autofunction:: {full_name}({arguments(documented)})", ""]
+        code = [f"      {line}" for line in source_of(documented).splitlines()]
+        header = [f".. autofunction:: {full_name}({arguments(documented)})", ""]
+        return [*header, "   .. rubric:: Formula", "", "   .. code-block:: python", "", *code, ""]
     if isinstance(documented, Loss):
         return [f".. autodata:: {full_name}", "   :no-value:", ""]
     return []
@@ -66,6 +70,22 @@ def arguments(declared: Activation | Loss) -> str:
     assert declared.formula is not None
     scalars = [f"{name}={value!r}" for name, value in declared.parameters.items()]
     return ", ".join([*declared.formula.arrays, *(["*", *scalars] if scalars else [])])
+
+
+def source_of(declared: Activation | Loss) -> str:
+    """Python text of a formula and its derivative, without decorators and docstrings."""
+    return "\n\n".join(without_trimmings(formula) for formula in (declared.formula, declared.derivative_formula))
+
+
+def without_trimmings(formula: Formula | None) -> str:
+    """A formula as a bare function, under its own name."""
+    assert formula is not None
+    function = ast.parse(textwrap.dedent(formula.source)).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.name, function.decorator_list = formula.name, []
+    if ast.get_docstring(function) is not None:
+        del function.body[0]
+    return ast.unparse(function)
 
 
 def undocumented(full_name: str, documented: Any) -> Iterator[str]:
@@ -112,7 +132,8 @@ class PublicNames(Generated):
     def lines(self, argument: str) -> list[str]:
         module = self.imported(argument)
         lines = []
-        for name in public_names(module):
+        # As in the source, where what is built upon stands first.
+        for name in sorted(public_names(module), key=list(vars(module)).index):
             full_name, documented = shortest(module, name), getattr(module, name)
             described = entry(full_name, documented)
             lines += described
@@ -129,9 +150,9 @@ class NameOverview(Generated):
         rows = []
         for name in public_names(module):
             documented = getattr(module, name)
-            # What a plain value's docstring says is about its type.
-            meaning = "" if isinstance(documented, str) else registry_tables.summary(documented)
-            rows.append((f":py:obj:`{name} <{shortest(module, name)}>`", meaning))
+            # A plain value's docstring is about its type.
+            if not isinstance(documented, str):
+                rows.append((f":py:obj:`{name} <{shortest(module, name)}>`", registry_tables.summary(documented)))
         return list_table(("Name", "Meaning"), rows)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd._formula.language import FUNCTIONS
 from fastgd.initializers import INITIALIZERS
 from fastgd.kernels import CONTRACTS
 from fastgd.optimizers import BY_NAME
@@ -102,6 +103,12 @@ def contracts() -> Table:
     return Table(("Kernel", "Contract"), rows, "fastgd.kernels")
 
 
+def functions() -> Table:
+    """What a formula may call."""
+    rows = {name: (str(each.n_arguments), summary(each.scalar)) for name, each in FUNCTIONS.items()}
+    return Table(("Function", "Arguments", "Meaning"), rows, "")
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     "activations": activations,
     "losses": losses,
@@ -109,4 +116,5 @@ TABLES: dict[str, Callable[[], Table]] = {
     "rules": rules,
     "initializers": initializers,
     "contracts": contracts,
+    "functions": functions,
 }
