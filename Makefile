@@ -38,7 +38,7 @@ lint: .venv/ready-lint
 	$(BIN)/mypy
 
 docs: .venv/ready-docs
-	$(BIN)/python -m sphinx -W -b html docs docs/_build
+	$(BIN)/python -m sphinx -W -E -b html docs docs/_build
 
 bench-check: .venv/ready-bench
 	cd benchmarks && ../$(BIN)/asv check --python=same

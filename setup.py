@@ -2,7 +2,7 @@
 
 Everything else stands in pyproject.toml. Two environment variables change what is compiled:
 
-FASTGD_BUILD_SETS     instruction sets to compile, of baseline, avx2, avx512 (default: all that the machine's family has)
+FASTGD_BUILD_SETS     instruction sets to compile, of baseline, avx2, avx512 (default: all of the machine's family)
 FASTGD_BUILD_LOWERED  1: compile every vector length for the baseline's registers, to test the wide code on any machine
 """
 

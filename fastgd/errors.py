@@ -4,7 +4,16 @@ from __future__ import annotations
 
 
 class NotBuiltError(RuntimeError):
-    """The model has no weights yet; ``build(n_features)`` or ``fit`` gives it some."""
+    """The model has no weights yet; ``build(n_features)`` or ``fit`` gives it some.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> fg.Sequential([fg.Dense(1)], backend="numpy").predict([[1.0]])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    fastgd.errors.NotBuiltError: model: got one without weights, ...
+    """
 
 
 class DivergenceError(ArithmeticError):
@@ -21,6 +30,16 @@ class DivergenceError(ArithmeticError):
         The optimizer step that failed, counted from 1 since the model was built.
     learning_rate : float
         The learning rate of the optimizer.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(1)], loss="mean_squared_error", optimizer=fg.SGD(100.0), backend="numpy")
+    >>> try:
+    ...     model.fit([[1.0], [2.0]], [1.0, 2.0], epochs=100)
+    ... except fg.DivergenceError as error:
+    ...     print(error.learning_rate)
+    100.0
     """
 
     def __init__(self, message: str, epoch: int | None, step: int, learning_rate: float) -> None:

@@ -82,12 +82,26 @@ class Dense:
         return f"Dense({', '.join(parts)})"
 
     def spec(self, model_penalty: Penalty | None) -> DenseSpec:
-        """The layer as a backend sees it."""
+        """The layer as a backend sees it.
+
+        Parameters
+        ----------
+        model_penalty : L1, L2, ElasticNet or None
+            Holds where the layer has no penalty of its own.
+        """
         penalty = self.penalty or model_penalty or L2(0.0)
         return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2)
 
     def initial_weights(self, draw: Callable[[int], Array], n_inputs: int, dtype: Any) -> list[Array]:
-        """[W, b] at the start, from uniform draws."""
+        """[W, b] at the start, from uniform draws.
+
+        Parameters
+        ----------
+        draw : callable
+            ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
+        n_inputs : int
+        dtype : dtype
+        """
         W = INITIALIZERS[self.initializer](draw, n_inputs, self.units)
         return [np.ascontiguousarray(W, dtype), np.zeros(self.units, dtype)]
 

@@ -388,7 +388,7 @@ class Adadelta(_Averaging):
 
 
 def _powers(base: float, t: numpy.ndarray) -> numpy.ndarray:
-    """base to the power of consecutive whole numbers t: one product each, of base^(256 q) and base^r with t = 256 q + r.
+    """base to the power of consecutive whole numbers t: base^(256 q) base^r, with t = 256 q + r.
 
     A power for each step would take a fifth of the smallest networks' time. The parts depend on t alone, so a step's
     scalars are the same bits whichever steps they are computed with; the error is that of two powers and a product.
@@ -465,6 +465,10 @@ BY_NAME: dict[str, Callable[[], Optimizer]] = {
 
 def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
     """The optimizer that a name, a rule or an optimizer stands for, with defaults where none are given.
+
+    Parameters
+    ----------
+    given : Optimizer, OptimizerRule or str
 
     Raises
     ------

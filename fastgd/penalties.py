@@ -21,9 +21,21 @@ __all__ = ["L1", "L2", "ElasticNet", "Penalty"]
 class Penalty:
     """l1 ||W||_1 + l2/2 ||W||^2; what `L1`, `L2` and `ElasticNet` have in common.
 
-    Attributes
+    Parameters
     ----------
     l1, l2 : float
+        At least 0.
+
+    Raises
+    ------
+    ValueError
+        If one is negative or not finite.
+
+    Examples
+    --------
+    >>> from fastgd.penalties import Penalty
+    >>> Penalty(l1=0.5, l2=0.0)([[1.0, -2.0]])
+    1.5
     """
 
     l1: float

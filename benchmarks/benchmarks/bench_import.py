@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 STATEMENTS = {
-    "nothing": "pass",
     "numpy": "import numpy",
     "fastgd": "import fastgd",
     "fastgd and a first fit": """
@@ -16,7 +15,7 @@ model.fit(numpy.zeros((8, 4), numpy.float32), numpy.arange(8) % 3, epochs=1, bat
 
 
 class Ready:
-    """A statement in a fresh interpreter; the first two are zero lines for the others."""
+    """A statement in a fresh interpreter; the first is the zero line of the others."""
 
     version = "1"
     params = list(STATEMENTS)

@@ -437,6 +437,22 @@ def activation(function: Function | None = None, *, ranges: Mapping[str, str] | 
     Notes
     -----
     Functions of the language may be imported from `math` or from NumPy; only their names count.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> from math import exp
+    >>> @fg.activation(ranges={"beta": "[0, inf)"})
+    ... def swish(z, *, beta=1.0):
+    ...     return z / (1.0 + exp(-beta * z))
+    >>> @swish.derivative(of="input")
+    ... def _(z, *, beta):
+    ...     s = 1.0 / (1.0 + exp(-beta * z))
+    ...     return s + beta * z * s * (1.0 - s)
+    >>> swish([0.0, 2.0], beta=0.0)
+    array([0., 1.])
+    >>> fg.Dense(8, activation=swish(beta=2.0))
+    Dense(8, activation=swish(beta=2.0))
     """
 
     def declare(function: Function) -> Activation:
@@ -469,6 +485,18 @@ def loss(
     ------
     FormulaError
         If the function is outside the formula language.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> @fg.loss(link="linear", target="real")
+    ... def quartic(score, target):
+    ...     return (score - target) ** 4
+    >>> @quartic.derivative
+    ... def _(score, target):
+    ...     return 4.0 * (score - target) ** 3
+    >>> quartic([1.0, 3.0], [1.0, 1.0])
+    array([ 0., 16.])
     """
 
     def declare(function: Function) -> Loss:
@@ -511,6 +539,15 @@ def optimizer(*, source: str = "") -> Callable[[Function], OptimizerRule]:
     ------
     FormulaError
         If the function is outside the formula language.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> @fg.optimizer(source="Bernstein et al., signSGD, ICML 2018")
+    ... def sign_descent(w, g, *, learning_rate=0.01):
+    ...     return w - learning_rate * (1.0 if g > 0.0 else -1.0 if g < 0.0 else g)
+    >>> fg.optimizers.Optimizer(sign_descent, learning_rate=0.1)
+    Optimizer('sign_descent', learning_rate=0.1)
     """
 
     def declare(function: Function) -> OptimizerRule:

@@ -15,35 +15,41 @@
 #define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) \
     CASE(5, uint16_t) CASE(6, int32_t) CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
 
+/* count elements at a constant distance; a constant count and distance let the compiler make vectors of them. */
 #define CASE(code, type) \
-    static void gather_row_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
+    INLINE void convert_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
     { \
-        if (stride == sizeof(type)) \
-            for (ptrdiff_t i = 0; i < count; i++) \
-                to[i] = (REAL)((const type *)from)[i]; \
-        else \
-            for (ptrdiff_t i = 0; i < count; i++) \
-                to[i] = (REAL)*(const type *)(from + i * stride); \
+        for (ptrdiff_t i = 0; i < count; i++) \
+            to[i] = (REAL)*(const type *)(from + i * stride); \
+    } \
+    static void gather_##type(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to) \
+    { \
+        ptrdiff_t stride = source->column_stride, size = sizeof(type); \
+        for (ptrdiff_t panel = 0; panel < to->panels; panel++) { \
+            ptrdiff_t column = panel * PANEL_WIDTH, count = smaller(PANEL_WIDTH, to->columns - column); \
+            const char *base = source->data + column * stride; \
+            for (ptrdiff_t row = first; row < last; row++) { \
+                const char *from = base + (order ? order[row] : row) * source->row_stride; \
+                if (stride == size && count == PANEL_WIDTH) \
+                    convert_##type(from, sizeof(type), PANEL_WIDTH, panel_row(to, panel, row)); \
+                else if (stride == size) \
+                    convert_##type(from, sizeof(type), count, panel_row(to, panel, row)); \
+                else \
+                    convert_##type(from, stride, count, panel_row(to, panel, row)); \
+            } \
+        } \
     }
 EACH_ELEMENT_TYPE(CASE)
 #undef CASE
 
-typedef void (*gather_function)(const char *, ptrdiff_t, ptrdiff_t, REAL *);
-#define CASE(code, type) [code] = gather_row_##type,
+typedef void (*gather_function)(const source_array *, const ptrdiff_t *, ptrdiff_t, ptrdiff_t, matrix *);
+#define CASE(code, type) [code] = gather_##type,
 static const gather_function gather_functions[] = {EACH_ELEMENT_TYPE(CASE)};
 #undef CASE
 
 static void gather(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to)
 {
-    gather_function gather_row = gather_functions[source->element_type];
-    for (ptrdiff_t row = first; row < last; row++) {
-        const char *from = source->data + (order ? order[row] : row) * source->row_stride;
-        for (ptrdiff_t panel = 0; panel < to->panels; panel++) {
-            ptrdiff_t column = panel * PANEL_WIDTH;
-            gather_row(from + column * source->column_stride, source->column_stride,
-                       smaller(PANEL_WIDTH, to->columns - column), panel_row(to, panel, row));
-        }
-    }
+    gather_functions[source->element_type](source, order, first, last, to);
 }
 
 static void scatter(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,

@@ -40,6 +40,8 @@ INLINE REAL *panel_row(const matrix *m, ptrdiff_t panel, ptrdiff_t row)
 
 INLINE REAL *element(const matrix *m, ptrdiff_t row, ptrdiff_t column)
 {
+    if (m->panels == 1)
+        return (REAL *)m->data + row * m->last_width + column;
     return panel_row(m, column / PANEL_WIDTH, row) + column % PANEL_WIDTH;
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from libc.string cimport memset
 
-from .arrays cimport Panels, Source, activation_block, derivative_block, loss_block, table_for, update_block
+from .arrays cimport Panels, activation_block, derivative_block, loss_block, table_for, update_block
 from .engine cimport (
     FASTGD_MAX_STATES,
     STORE_GRADIENT,
@@ -19,10 +19,8 @@ from .engine cimport (
     engine_leave,
     kernel_table,
     matrix,
-    source_array,
     target_rows,
     transposed_rows,
-    update_rule,
 )
 
 

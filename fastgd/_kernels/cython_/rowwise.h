@@ -16,7 +16,7 @@ typedef struct {
 
 INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
 {
-    ptrdiff_t panel = column / PANEL_WIDTH, left = width_of_panel(m, panel) - column % PANEL_WIDTH;
+    ptrdiff_t left = m->last_width - (column - (m->panels - 1) * PANEL_WIDTH);
     return (row_piece){element(m, row, column), smaller(LANES, left), smaller(LANES, m->columns - column)};
 }
 
