@@ -67,7 +67,8 @@ cdef const named_blocks *_find(const named_blocks *blocks, Py_ssize_t count, str
     for k in range(count):
         if blocks[k].name.decode() == name:
             return &blocks[k]
-    raise LookupError(f"{kind} {name!r} was not compiled into this build; rebuild fastgd")
+    raise LookupError(f"{kind} {name!r}: got a formula that is not built in, expected one of "
+                      f"{', '.join(blocks[k].name.decode() for k in range(count))}; pass backend='numpy', which takes any")
 
 
 cdef block_function activation_block(const kernel_table *table, str name) except? NULL:
