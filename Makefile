@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := $(wildcard setup.py pyproject.toml fastgd/*.py fastgd/_formula/*.py fastgd/_kernels/cython_/*.[chp]* )
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
-.PHONY: demo test test-full test-sets test-lowered test-sdist lint docs bench-check clean
+.PHONY: demo test test-full test-sets test-lowered test-sdist test-arm64 lint docs bench-check clean
 
 demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
@@ -31,6 +31,10 @@ test-lowered: .venv/ready-test
 # The source distribution builds, and passes the tests, in a folder that has nothing else of this one.
 test-sdist: .venv/ready-test
 	tests/builds/sdist.sh $(PYTHON)
+
+# The NEON kernels under QEMU's user mode; needs a cross compiler, see the script.
+test-arm64:
+	tests/builds/arm64.sh $(PYTHON)
 
 lint: .venv/ready-lint
 	$(BIN)/ruff check .

@@ -155,4 +155,4 @@ def render_all(
 
 
 def _row(name: str) -> str:
-    return f'"{name}", block_{name}'
+    return f'"{name}", block_{name}, NULL'

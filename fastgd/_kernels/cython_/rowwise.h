@@ -73,6 +73,29 @@ static void softmax(matrix *score, ptrdiff_t first, ptrdiff_t last)
         scale_row(score, row, 1 / exponentials_of_row(score, row, largest_of_row(score, row), score));
 }
 
+/* What a row of scores leaves for its loss, l = log(sum) + largest - z_label: the sum of e^(z - largest). */
+typedef struct {
+    REAL largest, sum;
+} row_sums;
+
+/* delta = scale (softmax(z) - the label's one).  A row of one vector, the usual case, stays in registers. */
+INLINE row_sums gradient_of_label(const matrix *score, ptrdiff_t row, ptrdiff_t label, REAL scale, const matrix *delta)
+{
+    if (score->columns <= LANES) {
+        VEC z = load_piece(piece_of_row(score, row, 0), vec_splat(-INFINITY)), largest = z;
+        REDUCE(largest, vec_max)
+        VEC e = vec_exp(z - largest), sum = e;
+        REDUCE(sum, vec_add)
+        VEC one = vec_select(mask_lane(label), vec_splat(scale), vec_splat(0));
+        store_piece(piece_of_row(delta, row, 0), e * (vec_splat(scale) / sum) - one);
+        return (row_sums){largest[0], sum[0]};
+    }
+    REAL largest = largest_of_row(score, row), sum = exponentials_of_row(score, row, largest, delta);
+    scale_row(delta, row, scale / sum);
+    *element(delta, row, label) -= scale;
+    return (row_sums){largest, sum};
+}
+
 /* l = sum_c t_c (log sum_k e^z_k - z_c); delta = scale ((sum_c t_c) softmax(z) - t).  Probability targets. */
 INLINE REAL cross_entropy_row(const matrix *score, const matrix *target, ptrdiff_t row, REAL log_sum)
 {
@@ -84,8 +107,10 @@ INLINE REAL cross_entropy_row(const matrix *score, const matrix *target, ptrdiff
     return vec_sum(loss);
 }
 
-INLINE void subtract_target(const matrix *delta, const matrix *target, ptrdiff_t row, REAL sum, REAL scale)
+INLINE row_sums gradient_of_probabilities(const matrix *score, ptrdiff_t row, const matrix *target, REAL scale,
+                                          const matrix *delta)
 {
+    REAL largest = largest_of_row(score, row), sum = exponentials_of_row(score, row, largest, delta);
     VEC total = vec_splat(0);
     EACH_PIECE(target, row)
         total += load_piece(piece, vec_splat(0));
@@ -93,37 +118,30 @@ INLINE void subtract_target(const matrix *delta, const matrix *target, ptrdiff_t
     EACH_PIECE(delta, row)
         store_piece(piece, load_piece(piece, vec_splat(0)) * factor
                     - load_piece(piece_of_row(target, row, column), vec_splat(0)) * vec_splat(scale));
+    return (row_sums){largest, sum};
 }
 
 static void softmax_cross_entropy(const matrix *score, const target_rows *target, const void *row_scale, double *losses,
                                   matrix *delta, ptrdiff_t first, ptrdiff_t last)
 {
     const REAL *scale = row_scale;
-    REAL largest[ROW_BLOCK], sum[ROW_BLOCK] ALIGNED, logarithm[ROW_BLOCK] ALIGNED;
+    REAL largest[ROW_BLOCK], sum[ROW_BLOCK] ALIGNED = {0};
     for (ptrdiff_t block = first; block < last; block += ROW_BLOCK) {
         ptrdiff_t rows = smaller(ROW_BLOCK, last - block);
         for (ptrdiff_t i = 0; i < rows; i++) {
-            largest[i] = largest_of_row(score, block + i);
-            sum[i] = exponentials_of_row(score, block + i, largest[i], delta);
+            ptrdiff_t row = block + i;
+            REAL weight = scale ? scale[row] : 0;
+            row_sums sums = target->labels ? gradient_of_label(score, row, target->labels[row], weight, delta)
+                                           : gradient_of_probabilities(score, row, &target->values, weight, delta);
+            largest[i] = sums.largest;
+            sum[i] = sums.sum;
         }
-        for (ptrdiff_t i = rows; i < ROW_BLOCK; i++)
-            sum[i] = 1;
         for (ptrdiff_t i = 0; i < rows; i += LANES)
-            vec_store(logarithm + i, vec_log(vec_load(sum + i)));
+            vec_store(sum + i, vec_log(vec_load(sum + i)));
         for (ptrdiff_t i = 0; i < rows; i++) {
             ptrdiff_t row = block + i;
-            REAL log_sum = logarithm[i] + largest[i];
-            if (target->labels) {
-                losses[row] = (double)(log_sum - *element(score, row, target->labels[row]));
-                if (scale) {
-                    scale_row(delta, row, scale[row] / sum[i]);
-                    *element(delta, row, target->labels[row]) -= scale[row];
-                }
-            } else {
-                losses[row] = (double)cross_entropy_row(score, &target->values, row, log_sum);
-                if (scale)
-                    subtract_target(delta, &target->values, row, sum[i], scale[row]);
-            }
+            losses[row] = (double)(target->labels ? sum[i] + largest[i] - *element(score, row, target->labels[row])
+                                                  : cross_entropy_row(score, &target->values, row, sum[i] + largest[i]));
         }
     }
 }
