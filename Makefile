@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(wildcard setup.py pyproject.toml fastgd/*.py fastgd/_formula/*.py fastgd/_kernels/cython_/*.[chp]* )
+FORMULAS := fastgd/activations.py fastgd/losses.py fastgd/optimizers.py
+SOURCES := setup.py pyproject.toml $(FORMULAS) $(wildcard fastgd/_formula/*.py fastgd/_kernels/cython_/*.[ch] fastgd/_kernels/cython_/*.p[yx][xd])
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
 .PHONY: demo test test-full test-sets test-lowered test-sdist test-arm64 lint docs bench-check clean

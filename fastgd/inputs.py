@@ -499,3 +499,10 @@ def read_weight_arrays(
         refuse_nonfinite(array.reshape(-1, shape[-1]), dtype, first_nonfinite, name)
         arrays.append(np.ascontiguousarray(array, dtype))
     return arrays
+
+
+def read_verbose(given: Any) -> int:
+    """0 or 1."""
+    if isinstance(given, (bool, int, np.integer)) and given in (0, 1):
+        return int(given)
+    raise ValueError(refusal("verbose", repr(given), "0 or 1", "pass verbose=1 for a line per epoch"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,3 +117,14 @@ def read_penalty(name: str, given: Any) -> Penalty | None:
     if given is not None and not isinstance(given, Penalty):
         raise TypeError(refusal(name, repr(given), "L1, L2, ElasticNet or None", "pass for example fg.L2(1e-4)"))
     return given
+
+
+def read_layers(given: Any) -> tuple[Dense, ...]:
+    """The layers of a model, if that is what they are."""
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        expected = "a list of at least one layer"
+        raise TypeError(refusal("layers", repr(given), expected, "pass for example [fg.Dense(10)]"))
+    for k, layer in enumerate(given):
+        if not isinstance(layer, Dense):
+            raise TypeError(refusal(f"layers[{k}]", repr(layer), "a layer", "pass for example fg.Dense(10)"))
+    return tuple(given)

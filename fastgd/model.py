@@ -24,11 +24,12 @@ from .inputs import (
     read_output,
     read_seed,
     read_targets,
+    read_verbose,
     read_weight_arrays,
     read_weights,
     spelled,
 )
-from .layers import Dense, read_penalty
+from .layers import Dense, read_layers, read_penalty
 from .optimizers import Optimizer, resolve
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
@@ -113,7 +114,7 @@ class Sequential:
         n_threads: int | None = None,
         backend: str = "cython",
     ) -> None:
-        self._layers = _read_layers(layers)
+        self._layers = read_layers(layers)
         self._n_outputs = self._layers[-1].units
         self._loss = None if loss is None else _read_loss_of(self._layers[-1], loss)
         self._optimizer = resolve(optimizer)
@@ -400,7 +401,7 @@ class Sequential:
         0.0
         """
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
-        verbose = _read_verbose(verbose)
+        verbose = read_verbose(verbose)
         rows = self._read_rows(X, y, sample_weight, class_weight)
         plan = self._plan(len(rows), read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle), rows)
         validation = self._read_validation(validation_data, rows.X.shape[1])
@@ -790,16 +791,6 @@ class Sequential:
         self.history = state["history"]
 
 
-def _read_layers(given: Any) -> tuple[Dense, ...]:
-    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-        expected = "a list of at least one layer"
-        raise TypeError(refusal("layers", repr(given), expected, "pass for example [fg.Dense(10)]"))
-    for k, layer in enumerate(given):
-        if not isinstance(layer, Dense):
-            raise TypeError(refusal(f"layers[{k}]", repr(layer), "a layer", "pass for example fg.Dense(10)"))
-    return tuple(given)
-
-
 def _read_loss_of(last: Dense, given: Any) -> Loss:
     """The loss, if it can be taken of as many outputs as there are."""
     loss = read_loss(given)
@@ -808,9 +799,3 @@ def _read_loss_of(last: Dense, given: Any) -> Loss:
         remedy = "use Dense(2), or loss='binary_cross_entropy' with one"
         raise ValueError(refusal("units of the last layer", str(last.units), expected, remedy))
     return loss
-
-
-def _read_verbose(given: Any) -> int:
-    if isinstance(given, (bool, int, np.integer)) and given in (0, 1):
-        return int(given)
-    raise ValueError(refusal("verbose", repr(given), "0 or 1", "pass verbose=1 for a line per epoch"))

@@ -107,6 +107,13 @@ cdef inline Py_ssize_t parts_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil
     return (rows + most - 1) // most
 
 
+class _Gate:
+    """Where a team gathers until its size is known; it admits nobody if an interrupt came before that."""
+
+    def __init__(self):
+        self.opened, self.admits = threading.Event(), False
+
+
 cdef class Network:
     """Parameters, buffers and schedules of a stack of dense layers; see the backend contract in ``fastgd._kernels``."""
 
@@ -372,23 +379,26 @@ cdef class Network:
         self.barrier.size = 1
         if n_threads <= 1:
             return ()
-        gate = threading.Event()
+        gate = _Gate()
         members = []
         try:
             for k in range(1, n_threads):
                 member = threading.Thread(target=self._join_team, args=(k, gate), name=f"fastgd-{k}", daemon=True)
                 member.start()
                 members.append(member)
+            gate.admits = True
         except RuntimeError:
-            pass   # The system gives no more threads: those there are do the work, with the same result.
-        self.barrier.size = 1 + len(members)
-        gate.set()
+            gate.admits = True   # The system gives no more threads: those there are do the work, with the same result.
+        finally:
+            self.barrier.size = 1 + len(members)
+            gate.opened.set()
         return members
 
     def _join_team(self, int member, gate):
-        gate.wait()
-        with nogil:
-            self._work(member)
+        gate.opened.wait()
+        if gate.admits:
+            with nogil:
+                self._work(member)
 
     # Jobs: the engine side ---------------------------------------------------------------------------------------
 
