@@ -82,10 +82,11 @@ typedef struct {
 INLINE row_sums gradient_of_label(const matrix *score, ptrdiff_t row, ptrdiff_t label, REAL scale, const matrix *delta)
 {
     if (score->columns <= LANES) {
-        VEC z = load_piece(piece_of_row(score, row, 0), vec_splat(-INFINITY)), largest = z;
-        REDUCE(largest, vec_max)
+        row_piece piece = piece_of_row(score, row, 0);
+        VEC z = load_piece(piece, vec_splat(-INFINITY)), largest = z;
+        REDUCE(largest, vec_max, piece.lanes)
         VEC e = vec_exp(z - largest), sum = e;
-        REDUCE(sum, vec_add)
+        REDUCE(sum, vec_add, piece.lanes)
         VEC one = vec_select(mask_lane(label), vec_splat(scale), vec_splat(0));
         store_piece(piece_of_row(delta, row, 0), e * (vec_splat(scale) / sum) - one);
         return (row_sums){largest[0], sum[0]};
