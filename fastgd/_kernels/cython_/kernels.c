@@ -24,19 +24,16 @@
     } \
     static void gather_##type(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to) \
     { \
-        ptrdiff_t stride = source->column_stride, size = sizeof(type); \
-        for (ptrdiff_t panel = 0; panel < to->panels; panel++) { \
-            ptrdiff_t column = panel * PANEL_WIDTH, count = smaller(PANEL_WIDTH, to->columns - column); \
-            const char *base = source->data + column * stride; \
-            for (ptrdiff_t row = first; row < last; row++) { \
-                const char *from = base + (order ? order[row] : row) * source->row_stride; \
-                if (stride == size && count == PANEL_WIDTH) \
+        ptrdiff_t stride = source->column_stride, size = sizeof(type), whole = to->columns / PANEL_WIDTH; \
+        for (ptrdiff_t row = first; row < last; row++) { \
+            const char *from = source->data + (order ? order[row] : row) * source->row_stride; \
+            for (ptrdiff_t panel = 0; panel < whole; panel++, from += PANEL_WIDTH * stride) \
+                if (stride == size) \
                     convert_##type(from, sizeof(type), PANEL_WIDTH, panel_row(to, panel, row)); \
-                else if (stride == size) \
-                    convert_##type(from, sizeof(type), count, panel_row(to, panel, row)); \
                 else \
-                    convert_##type(from, stride, count, panel_row(to, panel, row)); \
-            } \
+                    convert_##type(from, stride, PANEL_WIDTH, panel_row(to, panel, row)); \
+            if (whole < to->panels) \
+                convert_##type(from, stride, to->columns - whole * PANEL_WIDTH, panel_row(to, whole, row)); \
         } \
     }
 EACH_ELEMENT_TYPE(CASE)
