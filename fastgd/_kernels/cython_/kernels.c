@@ -15,6 +15,14 @@
 #define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) \
     CASE(5, uint16_t) CASE(6, int32_t) CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
 
+/* A shuffled batch's rows lie anywhere: the processor cannot foresee the next one, but the order is known. */
+#define ROWS_AHEAD 4
+INLINE void prefetch_row(const char *row, ptrdiff_t bytes)
+{
+    for (ptrdiff_t line = 0; line < bytes; line += 64)
+        __builtin_prefetch(row + line);
+}
+
 /* count elements at a constant distance; a constant count and distance let the compiler make vectors of them. */
 #define CASE(code, type) \
     INLINE void convert_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
@@ -27,6 +35,9 @@
         ptrdiff_t stride = source->column_stride, size = sizeof(type), whole = to->columns / PANEL_WIDTH; \
         for (ptrdiff_t row = first; row < last; row++) { \
             const char *from = source->data + (order ? order[row] : row) * source->row_stride; \
+            if (row + ROWS_AHEAD < last && stride == size) \
+                prefetch_row(source->data + (order ? order[row + ROWS_AHEAD] : row + ROWS_AHEAD) * source->row_stride, \
+                             to->columns * size); \
             for (ptrdiff_t panel = 0; panel < whole; panel++, from += PANEL_WIDTH * stride) \
                 if (stride == size) \
                     convert_##type(from, sizeof(type), PANEL_WIDTH, panel_row(to, panel, row)); \
