@@ -23,28 +23,34 @@ INLINE void prefetch_row(const char *row, ptrdiff_t bytes)
         __builtin_prefetch(row + line);
 }
 
-/* count elements at a constant distance; a constant count and distance let the compiler make vectors of them. */
+/* A constant distance between elements, and a constant number of them, let the compiler make vectors of a panel's row. */
 #define CASE(code, type) \
     INLINE void convert_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
     { \
         for (ptrdiff_t i = 0; i < count; i++) \
             to[i] = (REAL)*(const type *)(from + i * stride); \
     } \
+    INLINE void gather_row_##type(const char *from, ptrdiff_t stride, ptrdiff_t row, matrix *to) \
+    { \
+        ptrdiff_t rest = to->columns; \
+        REAL *at = (REAL *)to->data + row * PANEL_WIDTH; \
+        for (; rest >= PANEL_WIDTH; rest -= PANEL_WIDTH, from += PANEL_WIDTH * stride, at += PANEL_WIDTH * to->rows) \
+            convert_##type(from, stride, PANEL_WIDTH, at); \
+        if (rest) \
+            convert_##type(from, stride, rest, at - row * (PANEL_WIDTH - to->last_width)); \
+    } \
     static void gather_##type(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to) \
     { \
-        ptrdiff_t stride = source->column_stride, size = sizeof(type), whole = to->columns / PANEL_WIDTH; \
+        ptrdiff_t step = source->row_stride, bytes = to->columns * (ptrdiff_t)sizeof(type); \
+        if (source->column_stride != sizeof(type)) { \
+            for (ptrdiff_t row = first; row < last; row++) \
+                gather_row_##type(source->data + (order ? order[row] : row) * step, source->column_stride, row, to); \
+            return; \
+        } \
         for (ptrdiff_t row = first; row < last; row++) { \
-            const char *from = source->data + (order ? order[row] : row) * source->row_stride; \
-            if (row + ROWS_AHEAD < last && stride == size) \
-                prefetch_row(source->data + (order ? order[row + ROWS_AHEAD] : row + ROWS_AHEAD) * source->row_stride, \
-                             to->columns * size); \
-            for (ptrdiff_t panel = 0; panel < whole; panel++, from += PANEL_WIDTH * stride) \
-                if (stride == size) \
-                    convert_##type(from, sizeof(type), PANEL_WIDTH, panel_row(to, panel, row)); \
-                else \
-                    convert_##type(from, stride, PANEL_WIDTH, panel_row(to, panel, row)); \
-            if (whole < to->panels) \
-                convert_##type(from, stride, to->columns - whole * PANEL_WIDTH, panel_row(to, whole, row)); \
+            if (order && row + ROWS_AHEAD < last) \
+                prefetch_row(source->data + order[row + ROWS_AHEAD] * step, bytes); \
+            gather_row_##type(source->data + (order ? order[row] : row) * step, sizeof(type), row, to); \
         } \
     }
 EACH_ELEMENT_TYPE(CASE)

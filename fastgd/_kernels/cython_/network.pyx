@@ -523,7 +523,9 @@ cdef class Network:
         cdef Py_ssize_t begin = share(rows, member, self.barrier.size), end = share(rows, member + 1, self.barrier.size)
         cdef source_array x = self.job.x, y = self.job.y
         cdef const Py_ssize_t *order = NULL
-        cdef double scale
+        cdef double scale, share_of_one = 1 / self.now.weight_sum
+        if self.loss == ELEMENTWISE:
+            share_of_one /= self.layers[self.n_layers - 1].n_outputs
         if self.order != NULL:
             order = self.order + first
         else:
@@ -539,9 +541,7 @@ cdef class Network:
             if self.job.labels != NULL:
                 self.batch_labels[i] = self.job.labels[row]
             self.row_weights[i] = self.job.weights[row] if self.job.weights != NULL else 1
-            scale = self.row_weights[i] / self.now.weight_sum
-            if self.loss == ELEMENTWISE:
-                scale /= self.layers[self.n_layers - 1].n_outputs
+            scale = self.row_weights[i] * share_of_one
             if self.table.real_size == 4:
                 (<float *>self.row_scale)[i] = <float>scale
             else:
