@@ -39,7 +39,7 @@ test-arm64:
 
 lint: .venv/ready-lint
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint fastgd
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastgd
 	$(BIN)/mypy
 
 docs: .venv/ready-docs
