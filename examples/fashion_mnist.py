@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 60,000 pictures of clothes, ten kinds; a 784-256-128-10 network reaches 88 % in ten epochs.
+"""Fashion-MNIST: 60,000 pictures of clothes, ten kinds; a 784-256-128-10 network reaches 89 % in ten epochs.
 
 The data come from Debian's package dataset-fashion-mnist, or from any folder that holds the same four files.
 
@@ -56,11 +56,13 @@ def main():
     model = fg.Sequential(
         [fg.Dense(256, activation="relu"), fg.Dense(128, activation="relu"), fg.Dense(10)],
         loss="softmax_cross_entropy",
-        optimizer=fg.Adam(learning_rate=5e-4),
+        optimizer=fg.Adam(learning_rate=1e-3),
         seed=0,
     )
     start = time.perf_counter()
-    model.fit(X, y, epochs=10, batch_size=128, verbose=1)
+    model.fit(X, y, epochs=7, batch_size=128, verbose=1)
+    model.optimizer.learning_rate = 1e-4  # the optimizer's state goes on; smaller steps settle what is learnt
+    model.fit(X, y, epochs=3, batch_size=128, verbose=1)
     seconds = time.perf_counter() - start
 
     accuracy = model.evaluate(X_test, y_test)["accuracy"]
