@@ -7,7 +7,7 @@ FORMULAS := fastgd/activations.py fastgd/losses.py fastgd/optimizers.py
 SOURCES := setup.py pyproject.toml $(FORMULAS) $(wildcard fastgd/_formula/*.py fastgd/_kernels/cython_/*.[ch] fastgd/_kernels/cython_/*.p[yx][xd])
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
-.PHONY: demo test test-full test-sets test-lowered test-sdist test-arm64 lint docs bench-check clean
+.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench-check clean
 
 demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
@@ -23,7 +23,7 @@ test-sets: .venv/ready-test
 
 test-full: .venv/ready-test
 	$(BIN)/python -m pytest -m ""
-	$(MAKE) test-sets test-lowered test-sdist
+	$(MAKE) test-sets test-lowered test-sdist test-sanitized
 
 # The wide vector code where the compiler has to lower it to the baseline's registers.
 test-lowered: .venv/ready-test
@@ -32,6 +32,10 @@ test-lowered: .venv/ready-test
 # The source distribution builds, and passes the tests, in a folder that has nothing else of this one.
 test-sdist: .venv/ready-test
 	tests/builds/sdist.sh $(PYTHON)
+
+# The engine under the address and undefined-behaviour sanitizers.
+test-sanitized:
+	tests/builds/sanitize.sh $(PYTHON)
 
 # The NEON kernels under QEMU's user mode; needs a cross compiler, see the script.
 test-arm64:

@@ -33,14 +33,17 @@
 #define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
 #endif
 
-INLINE VEC power_of_two(MASK n) { return (VEC)((n + mask_splat(EXPONENT_BIAS)) << MANTISSA_BITS); }
+/* Bit patterns are added and shifted as unsigned numbers: those of negative numbers and NaNs would overflow as signed ones. */
+#define BITS(v) ((BIT_PATTERN)(v))
+
+INLINE VEC power_of_two(MASK n) { return (VEC)((BITS(n) + BITS(mask_splat(EXPONENT_BIAS))) << MANTISSA_BITS); }
 
 /* x = n ln2 + r with |r| <= ln2 / 2; n comes as integer, r as result. */
 INLINE VEC reduce_by_ln2(VEC x, MASK *n)
 {
     VEC shifted = x * SPLAT(1.4426950408889634) + SPLAT(ROUNDING_MAGIC);
     VEC whole = shifted - SPLAT(ROUNDING_MAGIC);
-    *n = (MASK)shifted - (MASK)SPLAT(ROUNDING_MAGIC);
+    *n = (MASK)(BITS(shifted) - BITS(SPLAT(ROUNDING_MAGIC)));
     return (x - whole * SPLAT(LN2_HIGH)) - whole * SPLAT(LN2_LOW);
 }
 
@@ -73,7 +76,7 @@ INLINE VEC vec_exp(VEC x)
     x = vec_select(x < SPLAT(EXP_LOWEST), SPLAT(EXP_LOWEST), x);
     VEC r = reduce_by_ln2(x, &n);
     MASK half = n >> 1;
-    return (expm1_tail(r) + r + SPLAT(1)) * power_of_two(half) * power_of_two(n - half);
+    return (expm1_tail(r) + r + SPLAT(1)) * power_of_two(half) * power_of_two((MASK)(BITS(n) - BITS(half)));
 }
 
 INLINE VEC vec_expm1(VEC x)
@@ -83,7 +86,7 @@ INLINE VEC vec_expm1(VEC x)
     x = vec_select(x < SPLAT(EXPM1_LOWEST), SPLAT(EXPM1_LOWEST), x);
     VEC r = reduce_by_ln2(x, &n);
     /* 2^n (e^r - 1) + (2^n - 1), halved so that n = EXPONENT_BIAS + 1 does not overflow on the way. */
-    VEC scale = power_of_two(n - mask_splat(1));
+    VEC scale = power_of_two((MASK)(BITS(n) - BITS(mask_splat(1))));
     return SPLAT(2) * (scale * (expm1_tail(r) + r) + (scale - SPLAT(0.5)));
 }
 
@@ -112,9 +115,8 @@ INLINE VEC log_of_one_plus(VEC f, VEC extra)
 
 INLINE VEC vec_log(VEC x)
 {
-    MASK bits = (MASK)x;
-    MASK exponent = (bits - mask_splat(SQRT_HALF_BITS)) >> MANTISSA_BITS;
-    VEC f = (VEC)(bits - (exponent << MANTISSA_BITS)) - SPLAT(1);
+    MASK exponent = (MASK)(BITS(x) - BITS(mask_splat(SQRT_HALF_BITS))) >> MANTISSA_BITS;
+    VEC f = (VEC)(BITS(x) - (BITS(exponent) << MANTISSA_BITS)) - SPLAT(1);
     VEC e = __builtin_convertvector(exponent, VEC);
     VEC value = e * SPLAT(LN2_HIGH) + log_of_one_plus(f, e * SPLAT(LN2_LOW));
     value = vec_select(x == SPLAT(INFINITY), x, value);

@@ -17,9 +17,11 @@
 #if REAL_BITS == 32
 typedef float REAL;
 typedef int32_t INTEGER;
+typedef uint32_t UNSIGNED;
 #else
 typedef double REAL;
 typedef int64_t INTEGER;
+typedef uint64_t UNSIGNED;
 #endif
 
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
@@ -27,6 +29,7 @@ typedef int64_t INTEGER;
 
 typedef REAL VEC __attribute__((vector_size(VECTOR_BYTES)));
 typedef INTEGER MASK __attribute__((vector_size(VECTOR_BYTES)));
+typedef UNSIGNED BIT_PATTERN __attribute__((vector_size(VECTOR_BYTES)));
 
 #if VECTOR_BYTES == 64 && defined(__AVX512F__)
 #define NATIVE_AVX512 1
