@@ -29,6 +29,9 @@ if platform.machine().lower() in ("x86_64", "amd64"):
 # would reorder sums, lose NaNs, and may switch the whole process to flush-to-zero at load time.
 KERNEL_FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 
+# Debugging symbols are three quarters of the size, and wanted only by who asks for them with CFLAGS=-g.
+WITHOUT_SYMBOLS = ["-Wl,--strip-debug"] if sys.platform == "linux" and "-g" not in os.environ.get("CFLAGS", "") else []
+
 
 def chosen_sets():
     """The instruction sets to compile, as FASTGD_BUILD_SETS says."""
@@ -40,7 +43,7 @@ def chosen_sets():
 
 
 def render_formulas(folder):
-    """Write formulas.h, the block functions of all declared formulas, and return whether it changed."""
+    """Write formulas.h, the block functions of all declared formulas, unless it says so already."""
     sys.path.insert(0, str(ROOT))
     from fastgd import activations, losses, optimizers  # noqa: F401  (importing them fills the registries)
     from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
@@ -93,7 +96,7 @@ class BuildKernels(build_ext):
 
 def extension(name):
     return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")], include_dirs=[str(ENGINE)],
-                     depends=[str(path) for path in ENGINE.glob("*.[hc]")])
+                     extra_link_args=WITHOUT_SYMBOLS, depends=[str(path) for path in ENGINE.glob("*.[hc]")])
 
 
 setup(ext_modules=cythonize([extension(name) for name in ("arrays", "network", "plain")], build_dir="build/cython",
