@@ -122,8 +122,8 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
     return m->rows * ((m->panels - 1) * panel_width + m->last_width) * real_size;
 }
 
-/* Rows of a transpose: small blocks of the transposition write whole multiples of four. */
-static inline ptrdiff_t transposed_rows(ptrdiff_t n_outputs) { return (n_outputs + 3) / 4 * 4; }
+/* Rows of a transpose: its blocks write the padding too, up to 16 rows. */
+static inline ptrdiff_t transposed_rows(ptrdiff_t n_outputs) { return (n_outputs + 15) / 16 * 16; }
 
 /* Flush-to-zero for the calling thread while it is inside the engine.  Moments of a batch that is learnt decay into
  * the subnormal range, where an update is many times slower. */

@@ -71,13 +71,12 @@ INLINE void transpose_edge(const REAL *from, ptrdiff_t from_width, REAL *to, ptr
             to[o * to_width + i] = from[i * from_width + o];
 }
 
-/* to[o, i] = from[i, o] for i < inputs, o < outputs, both in panels. to has room for outputs rounded up to SMALL rows,
- * and the padding of from fills them. */
+/* to[o, i] = from[i, o] for i < inputs, o < outputs, both in panels.  The padding of from goes along: to has rows for it. */
 static void transpose_area(const REAL *from, ptrdiff_t from_width, REAL *to, ptrdiff_t to_width, ptrdiff_t inputs,
                            ptrdiff_t outputs)
 {
     ptrdiff_t o = 0;
-    for (; o + LANES <= outputs; o += LANES) {
+    for (; o < outputs && o + LANES <= from_width; o += LANES) {
         ptrdiff_t i = 0;
         for (; i + LANES <= inputs; i += LANES)
             transpose_large(from + i * from_width + o, from_width, to + o * to_width + i, to_width);
