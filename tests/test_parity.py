@@ -24,6 +24,8 @@ from counterparts import (
     random_weights,
 )
 from golden import load
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
@@ -230,6 +232,20 @@ def test_an_activation_may_stand_in_the_last_layer(activation, loss, backend):
     check_network(6, [4, 5, 3], ["tanh", activation], loss, "float64", backend)
 
 
+@each_backend
+@each_dtype
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_network_equals_the_oracle(data, dtype, backend):
+    """Rows, widths, activations and losses as they come: one to three layers."""
+    n_layers = data.draw(st.integers(1, 3))
+    loss = data.draw(st.sampled_from(LOSS_NAMES))
+    narrowest = 2 if LOSSES[loss].target in ("class", "label") else 1
+    sizes = [data.draw(st.integers(1, 70)) for _ in range(n_layers)] + [data.draw(st.integers(narrowest, 70))]
+    activations = [data.draw(st.sampled_from(ACTIVATION_NAMES)) for _ in range(n_layers - 1)] + ["linear"]
+    check_network(data.draw(st.integers(1, 140)), sizes, activations, loss, dtype, backend, l1=2**-10, l2=2**-7)
+
+
 def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
     """Scores, predictions, loss and gradients of one model."""
     draw = np.random.default_rng(n)
@@ -246,10 +262,10 @@ def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
     linked = network.predict(weights, x)
     link_bound = bounds.scores.max(axis=1, keepdims=True) + activation_bound(linked, dtype)
     assert_within(model.predict(x), linked, link_bound, "predictions")
-    for given in (None, sample_weight):
-        bounds = network_bounds(network, weights, x, y, given, dtype)
-        expected_loss, expected = network.loss_and_gradients(weights, x, y, given)
-        actual_loss, actual = model.loss_and_gradients(x, y, sample_weight=given)
+    for weighted in (None, sample_weight):
+        bounds = network_bounds(network, weights, x, y, weighted, dtype)
+        expected_loss, expected = network.loss_and_gradients(weights, x, y, weighted)
+        actual_loss, actual = model.loss_and_gradients(x, y, sample_weight=weighted)
         assert_within(actual_loss, expected_loss, bounds.loss, "loss")
         for k, (g, h, bound) in enumerate(zip(actual, expected, bounds.gradients, strict=True)):
             assert g.dtype == dtype
