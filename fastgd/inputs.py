@@ -506,3 +506,13 @@ def read_verbose(given: Any) -> int:
     if isinstance(given, (bool, int, np.integer)) and given in (0, 1):
         return int(given)
     raise ValueError(refusal("verbose", repr(given), "0 or 1", "pass verbose=1 for a line per epoch"))
+
+
+def read_loss_of(n_outputs: int, given: Any) -> Loss:
+    """The loss, if it can be taken of as many outputs as there are."""
+    loss = read_loss(given)
+    if loss.target in ("class", "label") and n_outputs < 2:
+        expected = f"at least 2, one for each class of {loss.name}"
+        remedy = "use Dense(2), or loss='binary_cross_entropy' with one"
+        raise ValueError(refusal("units of the last layer", str(n_outputs), expected, remedy))
+    return loss

@@ -20,7 +20,7 @@ from .inputs import (
     read_dtype,
     read_features,
     read_flag,
-    read_loss,
+    read_loss_of,
     read_output,
     read_seed,
     read_targets,
@@ -116,7 +116,7 @@ class Sequential:
     ) -> None:
         self._layers = read_layers(layers)
         self._n_outputs = self._layers[-1].units
-        self._loss = None if loss is None else _read_loss_of(self._layers[-1], loss)
+        self._loss = None if loss is None else read_loss_of(self._n_outputs, loss)
         self._optimizer = resolve(optimizer)
         self._penalty = read_penalty("penalty", penalty)
         self._dtype = read_dtype(dtype)
@@ -789,13 +789,3 @@ class Sequential:
             self._take(network, state["n_inputs"])
         self._counters = state["counters"]
         self.history = state["history"]
-
-
-def _read_loss_of(last: Dense, given: Any) -> Loss:
-    """The loss, if it can be taken of as many outputs as there are."""
-    loss = read_loss(given)
-    if loss.target in ("class", "label") and last.units < 2:
-        expected = f"at least 2, one for each class of {loss.name}"
-        remedy = "use Dense(2), or loss='binary_cross_entropy' with one"
-        raise ValueError(refusal("units of the last layer", str(last.units), expected, remedy))
-    return loss

@@ -1,20 +1,13 @@
 #!/usr/bin/env bash
-# Build with the address and undefined-behaviour sanitizers in a virtual environment of its own, and run the tests that enter
-# the engine. Needs GCC's libasan and libubsan, which come with it on Debian and Ubuntu.
-set -euo pipefail
-python=${1:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-git -C "$root" ls-files -z --cached --others --exclude-standard | (cd "$root" && xargs -0 cp --parents -t "$work")
-cd "$work"
-"$python" -m venv venv
+# Build with the address and undefined-behaviour sanitizers, and run the tests that enter the engine. Needs GCC's libasan and
+# libubsan, which come with it on Debian and Ubuntu.
+. "$(dirname "$0")/workspace.sh"
 export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
 export LDFLAGS="-fsanitize=address,undefined"
-venv/bin/python -m pip install --quiet --disable-pip-version-check ".[test]"
+install ".[test]"
 rm -rf fastgd
 # CPython itself leaks by design at exit; what matters here is reads and writes outside of buffers.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
 LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)" \
-    venv/bin/python -m pytest -q --capture=sys tests/test_kernels.py tests/test_parity.py tests/test_training.py tests/test_elementary.py \
-    tests/test_random.py -k "not Numba and not allocation"
+    venv/bin/python -m pytest -q --capture=sys tests/test_kernels.py tests/test_parity.py tests/test_training.py \
+    tests/test_elementary.py tests/test_random.py -k "not Numba and not allocation"
