@@ -584,3 +584,34 @@ def test_a_forked_process_trains_as_its_parent_does():
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+
+
+OUT_OF_MEMORY = """
+import resource
+import numpy as np
+import fastgd as fg
+
+x, y = np.ones((512, 4), np.float32), np.arange(512) % 2
+model = fg.Sequential([fg.Dense(20_000, activation="relu"), fg.Dense(2)], loss="softmax_cross_entropy", n_threads=1)
+model.fit(x[:2], y[:2], batch_size=2)
+before = model.get_weights()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, limits[1]))
+for attempt in range(2):
+    try:
+        model.train_on_batch(x, y)
+    except MemoryError:
+        print("refused")
+resource.setrlimit(resource.RLIMIT_AS, limits)
+assert all((w == b).all() for w, b in zip(model.get_weights(), before))
+assert np.isfinite(model.train_on_batch(x, y))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits the address space as Linux does")
+def test_a_batch_too_large_for_the_memory_leaves_the_model_usable():
+    """It is refused as often as it is tried; with more memory, it is trained on."""
+    finished = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-500:] or finished.returncode
+    assert finished.stdout.split() == ["refused", "refused"]

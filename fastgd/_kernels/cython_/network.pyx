@@ -76,7 +76,6 @@ cdef struct job_description:
     const double *weights
     Py_ssize_t n_rows, batch_size, n_steps, step, steps_per_epoch
     uint64_t seed
-    bint shuffle
     Py_ssize_t epoch, first_epoch
     const double *scalars
     Py_ssize_t n_scalars
@@ -198,7 +197,7 @@ cdef class Network:
         self.owned.append(scalars)
         layer.activation_scalars = <const void *><size_t>scalars.ctypes.data
 
-    cdef matrix _own(self, Py_ssize_t rows, Py_ssize_t columns):
+    cdef matrix _own(self, Py_ssize_t rows, Py_ssize_t columns) except *:
         cdef Panels panels = Panels(rows, columns, self.dtype)
         self.owned.append(panels)
         return panels.at
@@ -245,38 +244,42 @@ cdef class Network:
         self.buffers.append(memory)
         return memory.ctypes.data
 
-    cdef matrix _buffer(self, Py_ssize_t columns):
-        cdef Panels panels = Panels(self.capacity, columns, self.dtype)
+    cdef matrix _buffer(self, Py_ssize_t rows, Py_ssize_t columns) except *:
+        cdef Panels panels = Panels(rows, columns, self.dtype)
         self.buffers.append(panels)
         return panels.at
 
     cdef object _reserve(self, Py_ssize_t rows, bint backward):
-        """Make room for the activations of so many rows, and for their gradients if a backward pass will run."""
+        """Make room for the activations of so many rows, and for their gradients if a backward pass will run.
+
+        Should memory run out on the way, the network has room for nothing, and says so: the next call begins anew.
+        """
         cdef dense_layer *layer
         if rows <= self.capacity and (self.passes_back or not backward):
             return
-        self.buffers, self.capacity = [], max(rows, self.capacity)
-        self.passes_back = backward = backward or self.passes_back
-        self.input = self._buffer(self.n_inputs)
+        rows, backward = max(rows, self.capacity), backward or self.passes_back
+        self.buffers, self.capacity, self.passes_back = [], 0, False
+        self.input = self._buffer(rows, self.n_inputs)
         widest = 0
         for k in range(self.n_layers):
             layer = &self.layers[k]
-            layer.output = self._buffer(layer.n_outputs)
-            layer.kept = layer.output if layer.keeps_output else self._buffer(layer.n_outputs)
+            layer.output = self._buffer(rows, layer.n_outputs)
+            layer.kept = layer.output if layer.keeps_output else self._buffer(rows, layer.n_outputs)
             widest = max(widest, layer.n_outputs)
         last = self.layers[self.n_layers - 1].n_outputs
-        self.target.values = self._buffer(last)
-        self._share_deltas(widest if backward else last)
-        self.batch_labels = <Py_ssize_t *><size_t>self._bytes(self.capacity * sizeof(Py_ssize_t))
-        self.row_scale = <char *><size_t>self._bytes(self.capacity * self.table.real_size)
-        self.row_losses = <double *><size_t>self._bytes(self.capacity * sizeof(double))
-        self.row_weights = <double *><size_t>self._bytes(self.capacity * sizeof(double))
+        self.target.values = self._buffer(rows, last)
+        self._share_deltas(rows, widest if backward else last)
+        self.batch_labels = <Py_ssize_t *><size_t>self._bytes(rows * sizeof(Py_ssize_t))
+        self.row_scale = <char *><size_t>self._bytes(rows * self.table.real_size)
+        self.row_losses = <double *><size_t>self._bytes(rows * sizeof(double))
+        self.row_weights = <double *><size_t>self._bytes(rows * sizeof(double))
+        self.capacity, self.passes_back = rows, backward
 
-    cdef object _share_deltas(self, Py_ssize_t widest):
+    cdef object _share_deltas(self, Py_ssize_t rows, Py_ssize_t widest):
         """Gradients of pre-activations: neighbouring layers take turns on two buffers."""
         cdef dense_layer *layer
         cdef matrix turns[2]
-        turns[0], turns[1] = self._buffer(widest), self._buffer(widest)
+        turns[0], turns[1] = self._buffer(rows, widest), self._buffer(rows, widest)
         for k in range(self.n_layers):
             layer = &self.layers[k]
             layer.delta = layer.output
@@ -307,7 +310,7 @@ cdef class Network:
             self.order = <Py_ssize_t *><size_t>self.order_memory.ctypes.data if shuffle else NULL
             self.job.batch_size, self.job.n_steps = batch_size, n_steps
             self.job.step, self.job.steps_per_epoch = step, parts_of(n_rows, batch_size)
-            self.job.seed, self.job.shuffle = seed, shuffle
+            self.job.seed = seed
             self.job.epoch = self.job.first_epoch = epoch
             self.job.n_scalars = scalar_view.shape[1]
             self.job.scalars = &scalar_view[0, 0] if n_steps else NULL

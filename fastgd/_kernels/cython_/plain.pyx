@@ -54,7 +54,7 @@ cdef class _Arena:
             self.memory = np.empty(self.used, np.uint8)
         self.extra, self.used = [], 0
 
-    cdef matrix take(self, const kernel_table *table, Py_ssize_t rows, Py_ssize_t columns):
+    cdef matrix take(self, const kernel_table *table, Py_ssize_t rows, Py_ssize_t columns) except *:
         """Room for a matrix; what it holds is undefined but for the last panel, whose padding is zero."""
         cdef matrix m = matrix_of_shape(rows, columns, table.panel_width, table.real_size)
         cdef Py_ssize_t size = matrix_bytes(&m, table.panel_width, table.real_size)
@@ -99,7 +99,7 @@ cdef class _Layer:
         self.scalars = np.array(list(activation.parameters.values()) + [0.0], dtype)
         self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
 
-    cdef matrix own(self, Py_ssize_t rows, Py_ssize_t columns, array=None):
+    cdef matrix own(self, Py_ssize_t rows, Py_ssize_t columns, array=None) except *:
         cdef matrix m = self.arena.take(self.table, rows, columns)
         cdef Source source
         if array is not None:
