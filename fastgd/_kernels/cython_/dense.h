@@ -142,7 +142,8 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
         probe[0] = vec_finite_probe(probe[0], vec_load(values + i));
     if (i < count)
         probe[1] = vec_finite_probe(probe[1], vec_load_part(values + i, count - i));
-    return vec_sum((probe[0] + probe[1]) + (probe[2] + probe[3])) == 0;
+    probe[0] = (probe[0] + probe[1]) + (probe[2] + probe[3]);
+    return !mask_any(probe[0] != probe[0]);
 }
 
 /* A unit's weights from old to new. Weights that would become non-finite are put back, so that a training that diverges

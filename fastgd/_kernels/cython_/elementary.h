@@ -38,6 +38,21 @@
 
 INLINE VEC power_of_two(MASK n) { return (VEC)((BITS(n) + BITS(mask_splat(EXPONENT_BIAS))) << MANTISSA_BITS); }
 
+/* y 2^n for whole n between EXP_LOWEST / ln2 and EXP_HIGHEST / ln2.  2^n itself may be out of range where the product is
+ * not: two factors, or the instruction that does just this. */
+INLINE VEC times_power_of_two(VEC y, MASK n)
+{
+#if defined(vec_scale_by_power)
+    return vec_scale_by_power(y, __builtin_convertvector(n, VEC));
+#else
+    MASK half = n >> 1;
+    return y * power_of_two(half) * power_of_two((MASK)(BITS(n) - BITS(half)));
+#endif
+}
+
+/* x between two bounds; NaN stays NaN, because vec_min and vec_max give the second operand then. */
+INLINE VEC clamp(VEC x, REAL lowest, REAL highest) { return vec_max(vec_splat(lowest), vec_min(vec_splat(highest), x)); }
+
 /* x = n ln2 + r with |r| <= ln2 / 2; n comes as integer, r as result. */
 INLINE VEC reduce_by_ln2(VEC x, MASK *n)
 {
@@ -72,19 +87,14 @@ INLINE VEC expm1_tail(VEC r)
 INLINE VEC vec_exp(VEC x)
 {
     MASK n;
-    x = vec_select(x > SPLAT(EXP_HIGHEST), SPLAT(EXP_HIGHEST), x);
-    x = vec_select(x < SPLAT(EXP_LOWEST), SPLAT(EXP_LOWEST), x);
-    VEC r = reduce_by_ln2(x, &n);
-    MASK half = n >> 1;
-    return (expm1_tail(r) + r + SPLAT(1)) * power_of_two(half) * power_of_two((MASK)(BITS(n) - BITS(half)));
+    VEC r = reduce_by_ln2(clamp(x, EXP_LOWEST, EXP_HIGHEST), &n);
+    return times_power_of_two(expm1_tail(r) + r + SPLAT(1), n);
 }
 
 INLINE VEC vec_expm1(VEC x)
 {
     MASK n;
-    x = vec_select(x > SPLAT(EXP_HIGHEST), SPLAT(EXP_HIGHEST), x);
-    x = vec_select(x < SPLAT(EXPM1_LOWEST), SPLAT(EXPM1_LOWEST), x);
-    VEC r = reduce_by_ln2(x, &n);
+    VEC r = reduce_by_ln2(clamp(x, EXPM1_LOWEST, EXP_HIGHEST), &n);
     /* 2^n (e^r - 1) + (2^n - 1), halved so that n = EXPONENT_BIAS + 1 does not overflow on the way. */
     VEC scale = power_of_two((MASK)(BITS(n) - BITS(mask_splat(1))));
     return SPLAT(2) * (scale * (expm1_tail(r) + r) + (scale - SPLAT(0.5)));
