@@ -2,6 +2,7 @@
 #ifndef FASTGD_DENSE_H
 #define FASTGD_DENSE_H
 
+#include "gather.h"
 #include "panels.h"
 #include "transpose.h"
 
@@ -130,16 +131,6 @@ static void add_penalty_gradient(const dense_layer *layer, const REAL *weight, p
         gradient[i] += l2 * weight[i] + l1 * (REAL)((weight[i] > 0) - (weight[i] < 0));
 }
 
-/* Runs are short: a call of memcpy would cost more than the copy. */
-INLINE void copy_run(REAL *to, const REAL *from, ptrdiff_t count)
-{
-    ptrdiff_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        vec_store(to + i, vec_load(from + i));
-    if (i < count)
-        vec_store_part(to + i, vec_load_part(from + i, count - i), count - i);
-}
-
 /* Four probes, since one would make every vector wait for the one before it. */
 INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
 {
@@ -156,18 +147,11 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
     return !mask_any(probe[0] != probe[0]);
 }
 
-/* A unit's weights from old to new. Weights that would become non-finite are put back, so that a training that diverges
- * leaves finite ones. */
-static int update_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, REAL *gradient)
+/* Weights from old to new, the first `penalized` of them with their penalty.  Weights that would become non-finite are put
+ * back, so that a training that diverges leaves finite ones.  arrays: weights, gradient, states. */
+static int update_run(const dense_layer *layer, const update_rule *rule, void *const *arrays, ptrdiff_t penalized, ptrdiff_t count)
 {
-    REAL *weight = panel_row(&layer->weight, unit->panel, unit->row), before[UNIT_ELEMENTS] ALIGNED;
-    ptrdiff_t offset = weight - (REAL *)layer->weight.data;
-    ptrdiff_t penalized = unit->rows * unit->width, count = penalized + (unit->ends_with_bias ? unit->width : 0);
-    void *arrays[2 + FASTGD_MAX_STATES];
-    arrays[0] = weight;
-    arrays[1] = gradient;
-    for (ptrdiff_t s = 0; s < rule->n_states; s++)
-        arrays[2 + s] = (REAL *)layer->state[s].data + offset;
+    REAL *weight = arrays[0], *gradient = arrays[1], before[UNIT_ELEMENTS] ALIGNED;
     if (layer->l1 != 0 || layer->l2 != 0)
         add_penalty_gradient(layer, weight, penalized, gradient);
     copy_run(before, weight, count);
@@ -176,6 +160,18 @@ static int update_unit(const dense_layer *layer, const update_rule *rule, const 
         return 1;
     copy_run(weight, before, count);
     return 0;
+}
+
+static int update_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, REAL *gradient)
+{
+    char *weight = (char *)panel_row(&layer->weight, unit->panel, unit->row);
+    ptrdiff_t offset = weight - layer->weight.data, penalized = unit->rows * unit->width;
+    void *arrays[2 + FASTGD_MAX_STATES];
+    arrays[0] = weight;
+    arrays[1] = gradient;
+    for (ptrdiff_t s = 0; s < rule->n_states; s++)
+        arrays[2 + s] = layer->state[s].data + offset;
+    return update_run(layer, rule, arrays, penalized, penalized + (unit->ends_with_bias ? unit->width : 0));
 }
 
 /* Bytes of a layer's weights up to which they and the states are taken to be in the L2 cache already: prefetching

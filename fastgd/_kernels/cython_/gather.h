@@ -16,10 +16,24 @@ INLINE void prefetch_row(const char *row, ptrdiff_t bytes)
         __builtin_prefetch(row + line);
 }
 
+/* Runs are short: a call of memcpy would cost more than the copy. */
+INLINE void copy_run(REAL *to, const REAL *from, ptrdiff_t count)
+{
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vec_store(to + i, vec_load(from + i));
+    if (i < count)
+        vec_store_part(to + i, vec_load_part(from + i, count - i), count - i);
+}
+
 /* A constant distance between elements, and a constant number of them, let the compiler make vectors of a panel's row. */
 #define CASE(code, type) \
     INLINE void convert_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
     { \
+        if (stride == sizeof(type) && _Generic((type)0, REAL: 1, default: 0)) { \
+            copy_run(to, (const REAL *)from, count); \
+            return; \
+        } \
         for (ptrdiff_t i = 0; i < count; i++) \
             to[i] = (REAL)*(const type *)(from + i * stride); \
     } \

@@ -190,15 +190,17 @@ static void softmax_cross_entropy(const matrix *score, const target_rows *target
                                   matrix *delta, ptrdiff_t first, ptrdiff_t last)
 {
     static const REAL no_scale[ROW_BLOCK] = {0};
-    block_sums sums = {{0}, {0}, {0}};
+    block_sums sums;
     for (ptrdiff_t row = first; row < last; row += ROW_BLOCK) {
         ptrdiff_t rows = smaller(ROW_BLOCK, last - row);
+        vec_store(sums.sum + (rows - 1) / LANES * LANES, vec_splat(0));
         gradient_of_block(score, target, row_scale ? (const REAL *)row_scale + row : no_scale, delta, row, rows, &sums);
         for (ptrdiff_t i = 0; i < rows; i += LANES)
-            vec_store(sums.sum + i, vec_log(vec_load(sums.sum + i)) + vec_load(sums.largest + i));
+            vec_store(sums.sum + i, vec_log(vec_load(sums.sum + i)));
         for (ptrdiff_t i = 0; i < rows; i++)
-            losses[row + i] = (double)(target->labels ? sums.sum[i] - sums.at_label[i]
-                                                      : cross_entropy_row(score, &target->values, row + i, sums.sum[i]));
+            losses[row + i] = (double)(target->labels ? sums.sum[i] + sums.largest[i] - sums.at_label[i]
+                                                      : cross_entropy_row(score, &target->values, row + i,
+                                                                          sums.sum[i] + sums.largest[i]));
     }
 }
 

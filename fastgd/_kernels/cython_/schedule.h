@@ -11,6 +11,7 @@
 
 #include "dense.h"
 #include "gather.h"
+#include "narrow.h"
 #include "philox.h"
 #include "rowwise.h"
 
@@ -203,6 +204,26 @@ static void begin_step(network *net, ptrdiff_t k)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
 }
 
+/* The same for a narrow network. */
+static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t rows)
+{
+    strips tiles = strips_of(rows);
+    double loss;
+    gather_rows(net, 0, net->now.first, rows);
+    narrow_transpose(narrow);
+    for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
+        narrow_forward(narrow, strip_begin(tiles, tile), strip_height(tiles, tile));
+    loss_of_scores(net, 0, rows, 1);
+    loss = weighted_loss(net, rows) + (net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
+    if (!isfinite(loss))
+        return loss;
+    for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
+        narrow_backward(narrow, strip_begin(tiles, tile), strip_height(tiles, tile));
+    if (!narrow_update(narrow, &net->rule, rows))
+        net->now.nonfinite_weights = 1;
+    return loss;
+}
+
 /* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
 static void descend(network *net, int member)
 {
@@ -240,11 +261,14 @@ static void end_step(network *net, ptrdiff_t k)
 
 static void train(network *net, int member)
 {
+    narrow_network narrow = narrow_network_of(net);
     for (ptrdiff_t k = 0; k < net->job.n_steps && !net->now.stop; k++) {
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0)
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= FASTGD_MOST_ROWS)
+            net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
+        else if (net->now.weight_sum > 0)
             descend(net, member);
         if (member == 0)
             end_step(net, k);
