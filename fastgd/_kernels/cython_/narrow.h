@@ -69,56 +69,44 @@ INLINE left_rows rows_of_panel(const REAL *data, ptrdiff_t width, ptrdiff_t row,
     return (left_rows){data + row * width, 0, columns, 0, width};
 }
 
-/* Rows of one tile through all layers. */
-static void narrow_forward(const narrow_network *net, ptrdiff_t row, ptrdiff_t height)
+static void narrow_forward(const narrow_layer *at, ptrdiff_t row, ptrdiff_t height)
 {
-    for (const narrow_layer *at = net->layers; at < net->layers + net->n_layers; at++) {
-        left_rows left = rows_of_panel((const REAL *)at->input->data, at->input_width, row, at->n_inputs);
-        REAL *output = at->output + row * at->width, *score = at->layer->keeps_output ? output : at->kept + row * at->width;
-        at->to_outputs->multiply_rows[height](&left, at->weight, at->weight + at->weights, 0, score);
-        if (at->layer->activate)
-            at->layer->activate((void *[]){score, output}, height * at->width, at->layer->activation_scalars);
-    }
+    left_rows left = rows_of_panel((const REAL *)at->input->data, at->input_width, row, at->n_inputs);
+    REAL *output = at->output + row * at->width, *score = at->layer->keeps_output ? output : at->kept + row * at->width;
+    at->to_outputs->multiply_rows[height](&left, at->weight, at->weight + at->weights, 0, score);
+    if (at->layer->activate)
+        at->layer->activate((void *[]){score, output}, height * at->width, at->layer->activation_scalars);
 }
 
-/* From the gradient of the scores down to that of the first layer's outputs. */
-static void narrow_backward(const narrow_network *net, ptrdiff_t row, ptrdiff_t height)
+static void narrow_backward_input(const narrow_layer *at, ptrdiff_t row, ptrdiff_t height)
 {
-    for (const narrow_layer *at = net->layers + net->n_layers - 1; at > net->layers; at--) {
-        const narrow_layer *below = at - 1;
-        left_rows left = rows_of_panel(at->delta, at->width, row, at->layer->n_outputs);
-        REAL *delta = below->delta + row * below->width;
-        at->to_inputs->multiply_rows[height](&left, at->transposed, NULL, 0, delta);
-        if (below->layer->differentiate)
-            below->layer->differentiate((void *[]){below->kept + row * below->width, delta}, height * below->width,
-                                        below->layer->activation_scalars);
-    }
+    const narrow_layer *below = at - 1;
+    left_rows left = rows_of_panel(at->delta, at->width, row, at->layer->n_outputs);
+    REAL *delta = below->delta + row * below->width;
+    at->to_inputs->multiply_rows[height](&left, at->transposed, NULL, 0, delta);
+    if (below->layer->differentiate)
+        below->layer->differentiate((void *[]){below->kept + row * below->width, delta}, height * below->width,
+                                    below->layer->activation_scalars);
 }
 
-static void narrow_transpose(const narrow_network *net)
+INLINE void narrow_transpose(const narrow_layer *at)
 {
-    for (const narrow_layer *at = net->layers + 1; at < net->layers + net->n_layers; at++)
-        transpose_area(at->weight, at->width, at->transposed, at->input_width, at->n_inputs, at->layer->n_outputs);
+    transpose_area(at->weight, at->width, at->transposed, at->input_width, at->n_inputs, at->layer->n_outputs);
 }
 
-static int narrow_update(narrow_network *net, const update_rule *rule, ptrdiff_t rows)
+static int narrow_update(narrow_layer *at, const update_rule *rule, ptrdiff_t rows)
 {
-    REAL gradient[UNIT_ELEMENTS] ALIGNED;
-    int finite = 1;
-    for (narrow_layer *at = net->layers + net->n_layers - 1; at >= net->layers; at--) {
-        const REAL *left = (const REAL *)at->input->data;
-        REAL *tile = gradient;
-        for (ptrdiff_t strip = 0; strip < at->units.count; strip++) {
-            ptrdiff_t height = strip_height(at->units, strip);
-            at->to_outputs->multiply_columns[height](rows, left, at->input_width, at->delta, NULL, tile);
-            left += height;
-            tile += height * at->width;
-        }
-        at->to_outputs->sum_columns(rows, at->delta, NULL, tile);
-        at->update_arrays[1] = gradient;
-        finite &= update_run(at->layer, rule, at->update_arrays, at->weights, at->weights + at->width);
+    REAL gradient[UNIT_ELEMENTS] ALIGNED, *tile = gradient;
+    const REAL *left = (const REAL *)at->input->data;
+    for (ptrdiff_t strip = 0; strip < at->units.count; strip++) {
+        ptrdiff_t height = strip_height(at->units, strip);
+        at->to_outputs->multiply_columns[height](rows, left, at->input_width, at->delta, NULL, tile);
+        left += height;
+        tile += height * at->width;
     }
-    return finite;
+    at->to_outputs->sum_columns(rows, at->delta, NULL, tile);
+    at->update_arrays[1] = gradient;
+    return update_run(at->layer, rule, at->update_arrays, at->weights, at->weights + at->width);
 }
 
 #endif

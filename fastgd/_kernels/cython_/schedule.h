@@ -204,23 +204,28 @@ static void begin_step(network *net, ptrdiff_t k)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
 }
 
-/* The same for a narrow network. */
+/* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
 static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t rows)
 {
     strips tiles = strips_of(rows);
+    narrow_layer *first = narrow->layers, *last = first + narrow->n_layers - 1;
     double loss;
     gather_rows(net, 0, net->now.first, rows);
-    narrow_transpose(narrow);
+    for (narrow_layer *at = first + 1; at <= last; at++)
+        narrow_transpose(at);
     for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
-        narrow_forward(narrow, strip_begin(tiles, tile), strip_height(tiles, tile));
+        for (narrow_layer *at = first; at <= last; at++)
+            narrow_forward(at, strip_begin(tiles, tile), strip_height(tiles, tile));
     loss_of_scores(net, 0, rows, 1);
     loss = weighted_loss(net, rows) + (net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
     if (!isfinite(loss))
         return loss;
-    for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
-        narrow_backward(narrow, strip_begin(tiles, tile), strip_height(tiles, tile));
-    if (!narrow_update(narrow, &net->rule, rows))
-        net->now.nonfinite_weights = 1;
+    for (narrow_layer *at = last; at >= first; at--) {
+        for (ptrdiff_t tile = 0; tile < tiles.count && at > first; tile++)
+            narrow_backward_input(at, strip_begin(tiles, tile), strip_height(tiles, tile));
+        if (!narrow_update(at, &net->rule, rows))
+            net->now.nonfinite_weights = 1;
+    }
     return loss;
 }
 
