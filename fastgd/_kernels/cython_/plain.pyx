@@ -171,6 +171,8 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     weights = np.ones(rows) if weights is None else weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
     cdef const void *scale_at = <const void *><size_t>scale.ctypes.data
+    row_sums = np.empty_like(scale)
+    cdef void *sums_at = <void *><size_t>row_sums.ctypes.data
     target.labels, target.values = NULL, values.at
     score.write(scores)
     if targets.ndim == 1:
@@ -185,7 +187,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
         elif hinge:
             table.multiclass_hinge(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
         else:
-            table.softmax_cross_entropy(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+            table.softmax_cross_entropy(&score.at, &target, scale_at, sums_at, &losses[0], &delta.at, 0, rows)
         engine_leave(before)
     delta.read(0, rows, d_scores)
     return float(weights @ np.asarray(losses) / weights.sum())

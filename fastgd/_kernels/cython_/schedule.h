@@ -86,13 +86,13 @@ static void transpose_layer(network *net, int member, ptrdiff_t k)
     transpose_weight(&net->layers[k], panels.first, panels.last);
 }
 
-static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
+/* Losses of the rows and the gradient of the last layer's scores; of softmax cross-entropy without the logarithms. */
+static void begin_losses(network *net, range rows, int gradient)
 {
-    range rows = share(net, member, count);
     dense_layer *last = &net->layers[net->n_layers - 1];
     const void *scale = gradient ? net->row_scale : NULL;
     if (net->loss == SOFTMAX_CROSS_ENTROPY)
-        softmax_cross_entropy(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
+        softmax_gradient(&last->output, &net->target, scale, net->row_sums, net->row_losses, &last->delta, rows.first, rows.last);
     else if (net->loss == MULTICLASS_HINGE)
         multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
     else
@@ -100,6 +100,19 @@ static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradie
                          rows.last);
     if (gradient)
         differentiate(last, rows.first, rows.last);
+}
+
+static void finish_losses(network *net, range rows)
+{
+    if (net->loss == SOFTMAX_CROSS_ENTROPY)
+        add_logarithms(net->row_sums, net->row_losses, rows.first, rows.last);
+}
+
+static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
+{
+    range rows = share(net, member, count);
+    begin_losses(net, rows, gradient);
+    finish_losses(net, rows);
 }
 
 /* A layer's gradient passes to the one below through the transpose that was made before any update, so the weights may
@@ -143,6 +156,15 @@ static double weighted_loss(const network *net, ptrdiff_t rows)
     for (ptrdiff_t i = 0; i < rows; i++)
         sum += net->row_weights[i] * net->row_losses[i];
     return sum;
+}
+
+/* Whether they will be finite when begin_losses has been but finish_losses has not: where a sum is, so is its logarithm. */
+static int losses_are_finite(const network *net, ptrdiff_t rows)
+{
+    double sum = weighted_loss(net, rows);
+    for (ptrdiff_t i = 0; i < rows && net->loss == SOFTMAX_CROSS_ENTROPY; i++)
+        sum += (double)((const REAL *)net->row_sums)[i];
+    return isfinite(sum);
 }
 
 /* Forward through all layers, then the loss and its gradient: sum of w l, and the penalty once a step. */
@@ -209,24 +231,24 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
 {
     strips tiles = strips_of(rows);
     narrow_layer *first = narrow->layers, *last = first + narrow->n_layers - 1;
-    double loss;
+    double penalty = net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0;
     gather_rows(net, 0, net->now.first, rows);
     for (narrow_layer *at = first + 1; at <= last; at++)
         narrow_transpose(at);
     for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
         for (narrow_layer *at = first; at <= last; at++)
             narrow_forward(at, strip_begin(tiles, tile), strip_height(tiles, tile));
-    loss_of_scores(net, 0, rows, 1);
-    loss = weighted_loss(net, rows) + (net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
-    if (!isfinite(loss))
-        return loss;
+    begin_losses(net, (range){0, rows}, 1);
+    if (!losses_are_finite(net, rows))
+        return NAN;
     for (narrow_layer *at = last; at >= first; at--) {
         for (ptrdiff_t tile = 0; tile < tiles.count && at > first; tile++)
             narrow_backward_input(at, strip_begin(tiles, tile), strip_height(tiles, tile));
         if (!narrow_update(at, &net->rule, rows))
             net->now.nonfinite_weights = 1;
     }
-    return loss;
+    finish_losses(net, (range){0, rows});
+    return weighted_loss(net, rows) + penalty;
 }
 
 /* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
