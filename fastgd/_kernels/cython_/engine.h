@@ -52,7 +52,7 @@ typedef struct {
 } dense_layer;
 
 typedef struct {
-    block_function update;
+    block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
 } update_rule;
