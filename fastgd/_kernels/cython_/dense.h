@@ -143,8 +143,7 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
         probe[0] = vec_finite_probe(probe[0], vec_load(values + i));
     if (i < count)
         probe[1] = vec_finite_probe(probe[1], vec_load_part(values + i, count - i));
-    probe[0] = (probe[0] + probe[1]) + (probe[2] + probe[3]);
-    return !mask_any(probe[0] != probe[0]);
+    return !vec_has_nan((probe[0] + probe[1]) + (probe[2] + probe[3]));
 }
 
 /* Weights from old to new, the first `penalized` of them with their penalty.  Weights that would become non-finite are put

@@ -101,22 +101,20 @@ INLINE void gradient_of_label(const matrix *score, ptrdiff_t row, ptrdiff_t labe
     }
 }
 
-/* The sum of vectors, a power of two of them, in the order of REDUCE; they are used up. */
-INLINE VEC sum_of_vectors(VEC *values, ptrdiff_t count)
+/* The sum of count vectors, at least one, used up, in the order in which REDUCE sums the lanes of a panel so wide. */
+INLINE VEC sum_of_vectors(VEC *values, ptrdiff_t count, ptrdiff_t width)
 {
-    ptrdiff_t half = count / 2;
-    do {
-        for (ptrdiff_t c = 0; c < half; c++)
+    for (ptrdiff_t half = width / 2; half; half /= 2)
+        for (ptrdiff_t c = 0; c < half && c + half < count; c++)
             values[c] += values[c + half];
-        half /= 2;
-    } while (half);
     return values[0];
 }
 
 /* The same for LANES rows at once of at most one panel, a vector for each column: half the time of row after row at ten
- * columns, a third at three.  Sums run in the same order, so that a row's bits do not depend on its neighbours. */
-static void gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff_t *labels, const REAL *scale,
-                               const matrix *delta, REAL *row_sums, double *distances)
+ * columns, a third at three.  Sums run in the same order, so that a row's bits do not depend on its neighbours.
+ * Returns what is finite if the losses will be. */
+static VEC gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff_t *labels, const REAL *scale,
+                              const matrix *delta, REAL *row_sums, double *distances)
 {
     VEC z[PANEL_WIDTH], partial[PANEL_WIDTH], weight = vec_load(scale);
     VEC largest = vec_splat(-INFINITY), at_label = vec_splat(0);
@@ -129,18 +127,20 @@ static void gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff
         largest = vec_max(z[c], largest);
         at_label = vec_select(label == mask_splat((INTEGER)c), z[c], at_label);
     }
-    for (ptrdiff_t c = 0; c < columns; c++)
+    partial[0] = z[0] = vec_exp(z[0] - largest);
+    for (ptrdiff_t c = 1; c < columns; c++)
         partial[c] = z[c] = vec_exp(z[c] - largest);
-    for (ptrdiff_t c = columns; c < width; c++)
-        partial[c] = z[c] = vec_splat(0);
-    VEC sum = sum_of_vectors(partial, width), factor = weight / sum;
-    for (ptrdiff_t c = 0; c < columns; c++)
-        z[c] = z[c] * factor - vec_select(label == mask_splat((INTEGER)c), weight, vec_splat(0));
+    VEC sum = sum_of_vectors(partial, columns, width), factor = weight / sum;
+    for (ptrdiff_t c = 0; c < width; c++) {
+        VEC one = vec_select(label == mask_splat((INTEGER)c), weight, vec_splat(0));
+        z[c] = c < columns ? z[c] * factor - one : vec_splat(0);
+    }
     transpose_area((REAL *)z, LANES, panel_row(delta, 0, row), width, width, LANES);
     VEC distance = largest - at_label;
     vec_store(row_sums, sum);
     for (ptrdiff_t i = 0; i < LANES; i++)
         distances[i] = (double)distance[i];
+    return sum + distance;
 }
 
 /* l = sum_c t_c (log sum_k e^z_k - z_c); delta = scale ((sum_c t_c) softmax(z) - t).  Probability targets. */
@@ -162,16 +162,20 @@ INLINE double gradient_of_probabilities(const matrix *score, ptrdiff_t row, cons
 }
 
 /* The gradients, and the losses but for the logarithms of row_sums: nothing on the way to the next step waits for these,
- * so they are best taken when there is time (a sixth of a step at 4-16-3, batch 1). */
-static void softmax_gradient(const matrix *score, const target_rows *target, const REAL *scale, REAL *row_sums,
-                             double *losses, const matrix *delta, ptrdiff_t first, ptrdiff_t last)
+ * so they are best taken when there is time (a sixth of a step at 4-16-3, batch 1).  Returns whether all losses will be
+ * finite: they are where row_sums and distances are. */
+static int softmax_gradient(const matrix *score, const target_rows *target, const REAL *scale, REAL *row_sums,
+                            double *losses, const matrix *delta, ptrdiff_t first, ptrdiff_t last)
 {
     static const REAL no_scale[LANES] = {0};
+    VEC probe = vec_splat(0);
+    double rest = 0;
     ptrdiff_t row = first;
     if (target->labels && score->panels == 1)
         for (; row + LANES <= last; row += LANES)
-            gradient_of_labels(score, row, target->labels + row, scale ? scale + row : no_scale, delta, row_sums + row,
-                               losses + row);
+            probe = vec_finite_probe(probe, gradient_of_labels(score, row, target->labels + row,
+                                                               scale ? scale + row : no_scale, delta, row_sums + row,
+                                                               losses + row));
     for (; row < last; row++) {
         REAL weight = scale ? scale[row] : 0;
         if (target->labels) {
@@ -180,7 +184,9 @@ static void softmax_gradient(const matrix *score, const target_rows *target, con
             row_sums[row] = 1;
             losses[row] = gradient_of_probabilities(score, row, &target->values, weight, delta);
         }
+        rest += losses[row] + (double)row_sums[row];
     }
+    return isfinite(rest) && !vec_has_nan(probe);
 }
 
 /* losses += log(row_sums) */
