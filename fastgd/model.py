@@ -14,7 +14,6 @@ from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
     Rows,
-    is_plain,
     read_batch_size,
     read_count,
     read_dtype,
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from ._kernels import Array
 
 __all__ = ["Sequential"]
-
-INTP, UINTP = np.dtype(np.intp), np.dtype(np.uintp)
 
 # Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
 FLOPS_PER_CALL = 4e9
@@ -463,7 +460,7 @@ class Sequential:
         """
         weights: Any = None
         network = self._network
-        if network is None or sample_weight is not None or class_weight is not None or not self._is_plain(X, y):
+        if network is None or sample_weight is not None or class_weight is not None or not network.takes(X, y):
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
             X, y, weights = rows.X, rows.targets, rows.weights
@@ -494,21 +491,6 @@ class Sequential:
     def _team(self, flops: float) -> int:
         """Threads for a call that is one step; quick where the work is little."""
         return 1 if flops < FLOPS_OF_CALL else choose(self._n_threads, flops, flops)
-
-    def _is_plain(self, X: Any, y: Any) -> bool:
-        """Whether a batch can go to the engine as it is: the quick form of `_read_rows`, which finds out otherwise."""
-        loss, find = self._loss, self._backend.first_nonfinite
-        if loss is None or not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
-            return False
-        if loss.target in ("class", "label"):
-            if type(y) is not np.ndarray or y.dtype is not INTP or y.shape != X.shape[:1] or not y.flags.c_contiguous:
-                return False
-            # Seen as unsigned, a negative label is beyond every other. Of NumPy's reductions argmax starts fastest.
-            unsigned = y.view(UINTP)
-            return bool(unsigned.item(unsigned.argmax()) < self._n_outputs)
-        if loss.target != "real" or not is_plain(y, self._dtype, self._n_outputs):
-            return False
-        return len(y) == len(X) and find(y) is None
 
     def _read_rows(self, X: Any, y: Any, sample_weight: Any, class_weight: Any, prefix: str = "") -> Rows:
         """Check what a loss is computed from."""
@@ -611,11 +593,11 @@ class Sequential:
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
         network = self._built()
-        find = self._backend.first_nonfinite
-        if not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
-            X = read_features(X, self._n_inputs, self._dtype, find)
-        shape = (len(X), self._layers[layer].units)
-        out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
+        if not network.takes(X):
+            X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
+        if out is None or not network.takes_output(out, X, layer):
+            shape = (len(X), self._layers[layer].units)
+            out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
             network.predict(X, out, link=link, layer=layer, n_threads=self._team(flops))

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 
+cimport cython
 from libc.math cimport isfinite
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -17,10 +18,16 @@ from libc.string cimport memset
 
 from .arrays cimport (
     Panels,
+    Sink,
     Source,
     activation_block,
     derivative_block,
+    holds_labels,
+    holds_reals,
+    holds_results,
+    lie_apart,
     loss_block,
+    source_as_it_lies,
     table_for,
     update_block,
 )
@@ -55,6 +62,9 @@ cdef enum:
     DONE = 0
     NONFINITE_LOSS = 1
     NONFINITE_WEIGHTS = 2
+    # A job of fewer products than this, some ten microseconds, does not let go of the interpreter: another thread of
+    # Python's would take it and keep it for milliseconds.
+    BRIEF_JOB = 50_000
 
 cdef enum job_kind:
     TRAIN
@@ -119,12 +129,13 @@ cdef class Network:
     cdef const kernel_table *table
     cdef dense_layer *layers
     cdef readonly Py_ssize_t n_layers, n_inputs
+    cdef Py_ssize_t n_weights
     cdef readonly object dtype
     cdef list specs, owned
-    cdef object lock
+    cdef cython.pymutex lock
     cdef loss_kind loss
     cdef block_function elementwise, link_block
-    cdef bint softmax_link, by_sides
+    cdef bint softmax_link, by_sides, takes_labels, takes_reals
     cdef update_rule rule
     cdef double rule_scalars[FASTGD_MAX_SCALARS]     # as REAL
     cdef bint penalized, has_gradients, passes_back
@@ -145,7 +156,6 @@ cdef class Network:
     def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype):
         self.dtype = np.dtype(dtype)
         self.table = table_for(self.dtype)
-        self.lock = threading.Lock()
         self.n_inputs, self.n_layers = n_inputs, len(layers)
         self.specs, self.owned, self.buffers = list(layers), [], []
         self.layers = <dense_layer *>calloc(self.n_layers, sizeof(dense_layer))
@@ -163,6 +173,7 @@ cdef class Network:
         if loss is None:
             return
         self.softmax_link, self.by_sides = loss.link == "softmax", loss.link == "sigmoid"
+        self.takes_labels, self.takes_reals = loss.target in ("class", "label"), loss.target == "real"
         if loss.rowwise:
             self.loss = SOFTMAX_CROSS_ENTROPY if loss.name == "softmax_cross_entropy" else MULTICLASS_HINGE
         else:
@@ -185,6 +196,7 @@ cdef class Network:
         layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
         layer.l1, layer.l2 = spec.l1, spec.l2
         self.penalized = self.penalized or spec.l1 != 0 or spec.l2 != 0
+        self.n_weights += (n_inputs + 1) * spec.n_outputs
         layer.weight = self._own(n_inputs + 1, spec.n_outputs)
         for k in range(self.rule.n_states):
             layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
@@ -295,43 +307,60 @@ cdef class Network:
 
     # Jobs: the Python side ---------------------------------------------------------------------------------------
 
+    def takes(self, X, targets=None):
+        cdef Source x = source_as_it_lies(X), y
+        if x is None or not holds_reals(x, self.n_inputs, self.table.real_size):
+            return False
+        if targets is None:
+            return True
+        y = source_as_it_lies(targets)
+        if y is None or y.rows != x.rows:
+            return False
+        if self.takes_labels:
+            return holds_labels(y, self.layers[self.n_layers - 1].n_outputs)
+        return self.takes_reals and holds_reals(y, self.layers[self.n_layers - 1].n_outputs, self.table.real_size)
+
+    def takes_output(self, out, X, Py_ssize_t layer):
+        cdef Source at = source_as_it_lies(out), x = source_as_it_lies(X)
+        return (at is not None and x is not None and lie_apart(at, x)
+                and holds_results(at, x.rows, self.layers[layer].n_outputs, self.table.real_size))
+
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
               Py_ssize_t step, Py_ssize_t n_steps, scalars, losses, int n_threads):
-        cdef const double[:, ::1] scalar_view = scalars
-        cdef double[:, ::1] loss_view = losses
-        cdef Py_ssize_t n_rows = len(X)
+        cdef Source x = Source(X), scalar_table = Source(scalars)
+        cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts = parts_of(batch_size, MOST_ROWS)
         with self.lock:
             self._reserve(parts_of(batch_size, parts), True)
             if parts > 1:
                 self._keep_gradients()
-            if shuffle and (self.order_memory is None or len(self.order_memory) != n_rows):
-                self.order_memory = np.empty(n_rows, np.intp)
-            self.order = <Py_ssize_t *><size_t>self.order_memory.ctypes.data if shuffle else NULL
+            self.order = self._order_of(x.rows) if shuffle else NULL
             self.job.batch_size, self.job.n_steps = batch_size, n_steps
-            self.job.step, self.job.steps_per_epoch = step, parts_of(n_rows, batch_size)
+            self.job.step, self.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
             self.job.seed = seed
             self.job.epoch = self.job.first_epoch = epoch
-            self.job.n_scalars = scalar_view.shape[1]
-            self.job.scalars = &scalar_view[0, 0] if n_steps else NULL
-            self.job.losses = &loss_view[0, 0]
-            self._run(TRAIN, X, targets, weights, n_threads)
+            self.job.n_scalars = scalar_table.columns
+            self.job.scalars = <const double *>scalar_table.at.data
+            self.job.losses = <double *>loss_sums.buffer.buf
+            self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
             return self.now.status, self.now.done
 
     def evaluate(self, X, targets, weights, *, int n_threads):
+        cdef Source x = Source(X)
         with self.lock:
-            self._reserve(min(len(X), PREDICT_ROWS), False)
-            self._run(EVALUATE, X, targets, weights, n_threads)
+            self._reserve(min(x.rows, PREDICT_ROWS), False)
+            self._run(EVALUATE, x, targets, weights, n_threads, x.rows)
             correct = self.now.correct_sum if self.loss != ELEMENTWISE or self.by_sides else float("nan")
             return self.now.loss_sum, self.now.total_weight, correct
 
     def loss_and_gradients(self, X, targets, weights, *, int n_threads):
-        cdef Py_ssize_t rows = len(X), parts = parts_of(rows, MOST_ROWS)
+        cdef Source x = Source(X)
+        cdef Py_ssize_t parts = parts_of(x.rows, MOST_ROWS)
         cdef double loss = 0
         with self.lock:
-            self._reserve(parts_of(rows, parts), True)
+            self._reserve(parts_of(x.rows, parts), True)
             self._keep_gradients()
-            self._run(GRADIENTS, X, targets, weights, n_threads)
+            self._run(GRADIENTS, x, targets, weights, n_threads, 3.0 * x.rows)
             gradients = [a for k in range(self.n_layers)
                          for a in self._read(self.layers[k].gradient, self.layers[k].n_inputs, self.layers[k].n_outputs)]
             loss = self.now.loss_sum / self.now.total_weight
@@ -343,37 +372,46 @@ cdef class Network:
         return loss, gradients
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):
+        cdef Source x = Source(X)
+        cdef Sink result = Sink(out)
         with self.lock:
-            self._reserve(min(len(X), PREDICT_ROWS), False)
+            self._reserve(min(x.rows, PREDICT_ROWS), False)
             self.job.layer, self.job.link = layer, link
-            self.job.out = <char *><size_t>out.ctypes.data
-            self.job.out_row_stride, self.job.out_column_stride = out.strides
-            self._run(PREDICT, X, None, None, n_threads)
+            self.job.out = <char *>result.buffer.buf
+            self.job.out_row_stride, self.job.out_column_stride = result.buffer.strides[0], result.buffer.strides[1]
+            self._run(PREDICT, x, None, None, n_threads, x.rows)
 
-    cdef object _run(self, job_kind kind, X, targets, weights, int n_threads):
-        """Hold the arrays, gather the team, run the job without the GIL."""
-        cdef Source x = Source(X), y
-        cdef const Py_ssize_t[::1] labels
-        cdef const double[::1] weight_view
+    cdef Py_ssize_t *_order_of(self, Py_ssize_t n_rows) except *:
+        """Room for the order of so many rows."""
+        if self.order_memory is None or len(self.order_memory) != n_rows:
+            self.order_memory = np.empty(n_rows, np.intp)
+        return <Py_ssize_t *>Sink(self.order_memory).buffer.buf
+
+    cdef object _run(self, job_kind kind, Source x, targets, weights, int n_threads, double passes):
+        """Hold the arrays, gather the team, run the job: so many passes of a row through all the weights."""
+        cdef Source y, row_weights
         self.job.kind, self.job.n_rows, self.job.x = kind, x.rows, x.at
         if kind != TRAIN:
             self.order = NULL
         self.job.labels = self.target.labels = NULL
         self.job.weights = NULL
-        if targets is not None and targets.ndim == 1:
-            labels = targets
-            self.job.labels = &labels[0]
-            self.target.labels = self.batch_labels
-        elif targets is not None:
+        if targets is not None:
             y = Source(targets)
-            self.job.y = y.at
+            if y.buffer.ndim == 1:
+                self.job.labels = <const Py_ssize_t *>y.at.data
+                self.target.labels = self.batch_labels
+            else:
+                self.job.y = y.at
         if weights is not None:
-            weight_view = weights
-            self.job.weights = &weight_view[0]
+            row_weights = Source(weights)
+            self.job.weights = <const double *>row_weights.at.data
         memset(&self.now, 0, sizeof(self.now))
         members = self._gather_team(n_threads)
-        with nogil:
+        if not members and passes * self.n_weights < BRIEF_JOB:
             self._work(0)
+        else:
+            with nogil:
+                self._work(0)
         for member in members:
             member.join()
 
