@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -460,7 +461,7 @@ class Sequential:
         """
         weights: Any = None
         network = self._network
-        if network is None or sample_weight is not None or class_weight is not None or not network.takes(X, y):
+        if network is None or sample_weight is not None or class_weight is not None or not network.takes_batch(X, y):
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
             X, y, weights = rows.X, rows.targets, rows.weights
@@ -494,7 +495,9 @@ class Sequential:
 
     def _read_rows(self, X: Any, y: Any, sample_weight: Any, class_weight: Any, prefix: str = "") -> Rows:
         """Check what a loss is computed from."""
-        loss = self._loss_for_use()
+        network, loss = self._network, self._loss_for_use()
+        if network is not None and sample_weight is None and class_weight is None and network.takes_batch(X, y):
+            return Rows(X, y, None)
         n_inputs = self._n_inputs or None
         n_outputs, find = self._n_outputs, self._backend.first_nonfinite
         features = read_features(X, n_inputs, self._dtype, find, f"{prefix}X")
@@ -648,14 +651,14 @@ class Sequential:
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._built()
-        sums = np.zeros(3)
+        loss = total = correct = 0.0
         for piece in self._pieces(len(rows)):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
             n_threads = self._team(self._flops_per_row * len(X))
-            sums += network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
-        loss, total, correct = sums.tolist()
+            sums = network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
+            loss, total, correct = loss + sums[0], total + sums[1], correct + sums[2]
         values = {"loss": loss / total + self._penalty_value(network)}
-        if not np.isnan(correct):
+        if not math.isnan(correct):
             values["accuracy"] = correct / total
         return values
 

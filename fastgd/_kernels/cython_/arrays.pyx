@@ -164,8 +164,7 @@ cdef class Panels:
         return out
 
 
-cdef Py_ssize_t _first_nonfinite_row(Source source) noexcept:
-    cdef const kernel_table *table = _chosen.float32
+cdef Py_ssize_t _first_nonfinite_row(Source source, const kernel_table *table) noexcept:
     cdef Py_ssize_t row
     if source.rows * source.columns < BRIEF_LOOK:
         return table.first_nonfinite_row(&source.at, source.columns, 0, source.rows)
@@ -174,14 +173,18 @@ cdef Py_ssize_t _first_nonfinite_row(Source source) noexcept:
     return row
 
 
-def first_nonfinite(array):
-    """Row and column of the first NaN or infinity of a 1-D or 2-D array, or None; nothing as large as the array is made."""
+def first_nonfinite(array, dtype):
+    """Row and column of the first element that is not finite in a dtype; nothing as large as the array is made."""
     cdef Source source = Source(array)
-    cdef Py_ssize_t row = _first_nonfinite_row(source)
+    cdef const kernel_table *table = table_for(dtype)
+    cdef Py_ssize_t row = _first_nonfinite_row(source, table)
     if row == source.rows:
         return None
-    bad = ~np.isfinite(array[row])
-    return int(row), int(np.argmax(bad)) if array.ndim == 2 else 0
+    # That row, seen as a column.
+    cdef source_array elements = source.at
+    elements.data += row * source.at.row_stride
+    elements.row_stride = source.at.column_stride
+    return row, table.first_nonfinite_row(&elements, 1, 0, source.columns)
 
 
 # The quick look ------------------------------------------------------------------------------------------------------
@@ -198,14 +201,10 @@ cdef Source source_as_it_lies(array):
         return None
 
 
-cdef bint holds_reals(Source source, Py_ssize_t columns, Py_ssize_t real_size):
-    """Whether there are rows of so many columns, all finite in a floating-point type of that size."""
-    if source.buffer.ndim != 2 or source.columns != columns or source.rows == 0:
-        return False
-    # A float64 may be beyond what float32 holds.
-    if source.at.element_type < 2 and source.buffer.itemsize > real_size:
-        return False
-    return _first_nonfinite_row(source) == source.rows
+cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table):
+    """Whether there are rows of so many columns, all finite in the table's type."""
+    return (source.buffer.ndim == 2 and source.columns == columns and source.rows > 0
+            and _first_nonfinite_row(source, table) == source.rows)
 
 
 cdef bint holds_labels(Source source, Py_ssize_t n_classes):
@@ -222,7 +221,7 @@ cdef bint holds_labels(Source source, Py_ssize_t n_classes):
 
 
 cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size):
-    """Whether it is writeable, C-contiguous and of that shape and floating-point type."""
+    """Whether it is writeable, C-contiguous, and of that shape and floating-point type."""
     return (out.buffer.readonly == 0 and out.buffer.ndim == 2 and out.rows == rows and out.columns == columns
             and out.at.element_type < 2 and out.buffer.itemsize == real_size
             and out.at.column_stride == real_size and out.at.row_stride == columns * real_size)

@@ -228,19 +228,18 @@ cdef class Network:
 
     # Jobs: the Python side ---------------------------------------------------------------------------------------
 
-    def takes(self, X, targets=None):
-        cdef Source x = source_as_it_lies(X), y
+    def takes(self, X):
+        cdef Source x = source_as_it_lies(X)
+        return x is not None and holds_reals(x, self.n_inputs, self.table)
+
+    def takes_batch(self, X, targets):
+        cdef Source x = source_as_it_lies(X), y = source_as_it_lies(targets)
         cdef Py_ssize_t n_outputs = self.at.layers[self.n_layers - 1].n_outputs
-        if x is None or not holds_reals(x, self.n_inputs, self.table.real_size):
-            return False
-        if targets is None:
-            return True
-        y = source_as_it_lies(targets)
-        if y is None or y.rows != x.rows:
+        if x is None or y is None or x.rows != y.rows or not holds_reals(x, self.n_inputs, self.table):
             return False
         if self.takes_labels:
             return holds_labels(y, n_outputs)
-        return self.takes_reals and holds_reals(y, n_outputs, self.table.real_size)
+        return self.takes_reals and holds_reals(y, n_outputs, self.table)
 
     def takes_output(self, out, X, Py_ssize_t layer):
         cdef Source to = source_as_it_lies(out), x = source_as_it_lies(X)
