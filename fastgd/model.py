@@ -406,7 +406,7 @@ class Sequential:
         if self._network is None:
             self.build(rows.X.shape[1])
         history = self.history = History()
-        run = Run(self._built(), self._optimizer, rows, plan, self._counters, history)
+        run = Run(self._built(), self._scalars, rows, plan, self._counters, history)
         if validation is not None:
             run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
         if verbose:

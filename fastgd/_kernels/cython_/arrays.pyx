@@ -202,9 +202,8 @@ cdef Source source_as_it_lies(array):
 
 
 cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table):
-    """Whether there are rows of so many columns, all finite in the table's type."""
-    return (source.buffer.ndim == 2 and source.columns == columns and source.rows > 0
-            and _first_nonfinite_row(source, table) == source.rows)
+    """Whether there are rows of so many columns, all finite in the table's type; one dimension is one column."""
+    return source.rows > 0 and source.columns == columns and _first_nonfinite_row(source, table) == source.rows
 
 
 cdef bint holds_labels(Source source, Py_ssize_t n_classes):
