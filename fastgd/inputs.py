@@ -439,9 +439,6 @@ def _class_table(given: Mapping[Any, Any], labels: Array, n_classes: int) -> Arr
 # -------------------------------------------------------------------------------------- arrays of the model itself
 def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array) -> Array:
     """An array to write predictions to: of that shape and dtype, writeable, with no memory of X; any strides."""
-    usable = isinstance(out, np.ndarray) and out.dtype == dtype and out.shape == shape and out.flags.writeable
-    if usable and out.flags.c_contiguous and not np.may_share_memory(out, X):
-        return out
     expected = f"a writeable array of shape {shape} and dtype {dtype}"
     remedy = f"make it with np.empty({shape}, np.{dtype})"
     if not isinstance(out, np.ndarray):

@@ -272,19 +272,20 @@ class Sequential:
         """
         n_inputs = read_count("n_features", n_features, "pass the number of columns of X")
         network = self._new_network(n_inputs, self._optimizer)
-        weights: list[Array] = []
-        width = n_inputs
+        network.set_weights(self._initial_weights(n_inputs))
+        self._forget()
+        self._take(network, n_inputs)
+        return self
+
+    def _initial_weights(self, width: int) -> Iterator[Array]:
+        """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
         for k, layer in enumerate(self._layers):
 
             def draw(count: int, substream: int = k) -> Array:
                 return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
 
-            weights += layer.initial_weights(draw, width, self._dtype)
+            yield from layer.initial_weights(draw, width)
             width = layer.units
-        network.set_weights(weights)
-        self._forget()
-        self._take(network, n_inputs)
-        return self
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
         return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)

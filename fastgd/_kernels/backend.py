@@ -5,7 +5,7 @@ Whoever calls a backend has checked everything; a backend checks nothing and nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,8 +46,8 @@ class Network(Protocol):
     def get_weights(self) -> list[Array]:
         """Fresh copies: [W1, b1, W2, ...]."""
 
-    def set_weights(self, weights: Sequence[Array]) -> None:
-        """Replace all of them."""
+    def set_weights(self, weights: Iterable[Array]) -> None:
+        """Replace all of them, one after the other, by real numbers of any dtype."""
 
     def get_slots(self) -> list[list[Array]]:
         """For each state of the optimizer's rule a list like that of `get_weights`."""
@@ -143,7 +143,7 @@ class Backend(Protocol):
         """The first `count` draws of a stream: float64 in [0, 1)."""
 
     def first_nonfinite(self, array: Array, dtype: Any) -> tuple[int, int] | None:
-        """Row and column of the first element of a floating 2-D array that is not finite, or not in `dtype`, or None."""
+        """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""
 
     def instruction_set(self) -> str:
         """What the kernels were compiled for, of those that this processor has."""

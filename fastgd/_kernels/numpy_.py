@@ -6,7 +6,7 @@ losses are summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,7 +201,7 @@ class Network:
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in self.weights]
 
-    def set_weights(self, weights: Sequence[Array]) -> None:
+    def set_weights(self, weights: Iterable[Array]) -> None:
         self.weights = [np.array(w, self.dtype) for w in weights]
 
     def get_slots(self) -> list[list[Array]]:

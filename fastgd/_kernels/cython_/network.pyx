@@ -146,8 +146,11 @@ cdef class Network:
         return [both[:n_inputs], both[n_inputs].copy()]
 
     cdef object _write(self, matrix at, weight, bias):
-        cdef Source source = Source(np.concatenate([weight, np.reshape(bias, (1, -1))]).astype(self.dtype, copy=False))
-        self.table.gather(&source.at, NULL, 0, source.rows, &at)
+        cdef Source rows = Source(weight), last_row = Source(bias)
+        self.table.gather(&rows.at, NULL, 0, rows.rows, &at)
+        # However many rows there are before it: a bias without a step from row to row is each of them.
+        last_row.at.column_stride, last_row.at.row_stride = last_row.at.row_stride, 0
+        self.table.gather(&last_row.at, NULL, rows.rows, rows.rows + 1, &at)
 
     def get_weights(self):
         with self.lock:
@@ -156,8 +159,9 @@ cdef class Network:
 
     def set_weights(self, weights):
         with self.lock:
+            given = iter(weights)
             for k in range(self.n_layers):
-                self._write(self.at.layers[k].weight, weights[2 * k], weights[2 * k + 1])
+                self._write(self.at.layers[k].weight, next(given), next(given))
 
     def get_slots(self):
         with self.lock:
