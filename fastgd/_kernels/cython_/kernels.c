@@ -12,8 +12,8 @@
 
 #include "formulas.h"
 
-/* Non-finite numbers have all exponent bits set; the largest magnitude as an integer tells, and integer maxima vectorise. */
-#define FINITE_ROW(name, type, integer, infinity) \
+/* Magnitudes are ordered as their bits are, infinity and NaN beyond all others; and integer maxima vectorise. */
+#define FINITE_ROW(name, type, integer, largest_finite) \
     static int name(const char *from, ptrdiff_t stride, ptrdiff_t count) \
     { \
         integer largest = 0; \
@@ -23,12 +23,16 @@
             bits &= ~((integer)1 << (8 * sizeof(type) - 1)); \
             largest = bits > largest ? bits : largest; \
         } \
-        return largest < infinity; \
+        return largest <= largest_finite; \
     }
-FINITE_ROW(finite_floats, float, uint32_t, 0x7f800000u)
-FINITE_ROW(finite_doubles, double, uint64_t, 0x7ff0000000000000u)
+FINITE_ROW(finite_floats, float, uint32_t, 0x7f7fffffu)
+#if REAL_BITS == 32
+FINITE_ROW(finite_doubles, double, uint64_t, 0x47efffffe0000000u)   /* the largest float, as a double */
+#else
+FINITE_ROW(finite_doubles, double, uint64_t, 0x7fefffffffffffffu)
+#endif
 
-/* The first row from `first` on that holds a NaN or an infinity; last if none does. */
+/* The first row from `first` on that holds a NaN, an infinity, or what REAL cannot hold; last if none does. */
 static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t last)
 {
     for (; first < last && source->element_type < 2; first++) {
