@@ -122,10 +122,9 @@ class PyTorch(Competitor):
         layers: list[torch.nn.Module] = []
         for fan_in, fan_out in zip(units, units[1:], strict=False):
             layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
-        model = torch.nn.Sequential(*layers[:-1]).to(getattr(torch, self.problem.dtype))
+        self.model = model = torch.nn.Sequential(*layers[:-1]).to(getattr(torch, self.problem.dtype))
         # Through a closure rather than through self: that is less for a compiled function to check in each call.
         self.loss = lambda X, labels: torch.nn.functional.cross_entropy(model(X), labels)
-        self.parameters = list(model.parameters())
 
     def resize(self, n_threads: int) -> None:
         self.torch.set_num_threads(n_threads)
@@ -133,11 +132,11 @@ class PyTorch(Competitor):
     def reset(self) -> None:
         torch = self.torch
         with torch.no_grad():
-            for parameter, array in zip(self.parameters, self.problem.weights, strict=True):
+            for parameter, array in zip(self.model.parameters(), self.problem.weights, strict=True):
                 parameter.copy_(torch.from_numpy(array.T))
         rule = torch.optim.Adam if self.problem.network.optimizer == "adam" else torch.optim.SGD
         rate, *momentum = self.settings.values()
-        self.optimizer = rule(self.parameters, rate, *momentum, fused=True)
+        self.optimizer = rule(self.model.parameters(), rate, *momentum, fused=True)
 
     def eager(self, epochs: int) -> None:
         loss, optimizer = self.loss, self.optimizer
@@ -148,7 +147,7 @@ class PyTorch(Competitor):
                 optimizer.step()
 
     def weights(self) -> list[np.ndarray]:
-        return [parameter.detach().numpy().T for parameter in self.parameters]
+        return [parameter.detach().numpy().T for parameter in self.model.parameters()]
 
 
 class PyTorchCompiled(PyTorch):
@@ -195,11 +194,14 @@ class JAX(Competitor):
         self.compiled_step = jax.jit(self.step, donate_argnums=0)
         self.compiled_loop = jax.jit(self.loop, donate_argnums=0)
 
-    def loss(self, weights, X, targets):
+    def scores(self, weights, X):
         for W, b in weights[:-1]:
             X = self.jax.nn.relu(X @ W + b)
         W, b = weights[-1]
-        return -(self.jax.nn.log_softmax(X @ W + b) * targets).sum(axis=-1).mean()
+        return X @ W + b
+
+    def loss(self, weights, X, targets):
+        return -(self.jax.nn.log_softmax(self.scores(weights, X)) * targets).sum(axis=-1).mean()
 
     def step(self, state, X, targets):
         weights, slots, t = state
