@@ -178,9 +178,8 @@ def forward_floor(name: str, n_rows: int) -> Callable[[], float]:
 def report(
     title: str, calls: dict[str, Callable[[], object]], arguments: argparse.Namespace, **works: Callable[[], float]
 ) -> list[list[str]]:
-    """Time calls against the first of them, print what they take, and return lines for a table; works tell their own."""
-    calls_as_works = {label: repeated(call, arguments.seconds / arguments.rounds) for label, call in calls.items()}
-    works = calls_as_works | works
+    """Time calls, and works, against the first; print what they take, and return lines for a table."""
+    works = {label: repeated(call, arguments.seconds / arguments.rounds) for label, call in calls.items()} | works
     times = {label: [1e6 * t for t in found] for label, found in interleave(works, arguments.rounds).items()}
     reference = next(iter(times.values()))
     print(f"\n{title}\n  {'':<26}{'us a call':<28}over the first")
