@@ -206,9 +206,19 @@ def print_grid(setting: Setting, seconds: dict[Point, float], marked: dict[Point
         if parts:
             middle, least = statistics.median(parts), min(parts)
             print(f"  steps under {high / 1e6:>6g} MFLOP: {middle:.3f} of the floor, at least {least:.3f}")
-    for point, others in marked.items():
-        beside = ", ".join(f"{other} {describe(other, seconds[other])}" for other in others)
-        print(f"  MARKED {point} {describe(point, seconds[point])}; beside it {beside}")
+    print_marked(
+        marked,
+        lambda p: max(seconds[p] / flops(p) * flops(other) / seconds[other] for other in marked[p]),
+        lambda p: ", ".join(f"{other} {describe(other, seconds[other])}" for other in [p, *marked[p]]),
+    )
+
+
+def print_marked(marked: Iterable[Point], badness: Callable[[Point], float], describe: Callable[[Point], str]) -> None:
+    """Print for each width how many batch sizes are marked, and the worst of them."""
+    for width, points in itertools.groupby(sorted(marked, key=lambda p: p.units), key=lambda p: p.units[0]):
+        of_width = list(points)
+        worst = max(of_width, key=badness)
+        print(f"  MARKED width {width}, {len(of_width)} batch sizes; the worst: {describe(worst)}")
 
 
 def describe(point: Point, seconds: float) -> str:
@@ -221,8 +231,7 @@ def print_threads(setting: Setting, quotients: dict[Point, float], marked: dict[
     shared = [value for value in quotients.values() if value < 1 / SLOWER]
     print(f"\n{setting}, two threads over one: {len(quotients)} points, {len(marked)} slower than {SLOWER};")
     print(f"  quicker at {len(shared)}" + (f", by {1 / statistics.median(shared):.2f} (median)" if shared else ""))
-    for point in sorted(marked, key=quotients.__getitem__, reverse=True):
-        print(f"  MARKED {point} {flops(point) / 1e6:.3g} MFLOP: {quotients[point]:.2f}")
+    print_marked(marked, quotients.__getitem__, lambda p: f"{p} {flops(p) / 1e6:.3g} MFLOP {quotients[p]:.2f}")
 
 
 def run_odd(settings: list[Setting]) -> None:

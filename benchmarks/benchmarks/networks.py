@@ -125,7 +125,7 @@ def problem(network: Network) -> Problem:
     return Problem(network, X, y.astype(np.intp), weights)
 
 
-def build_model(problem: Problem, *, dtype: str = "float32", backend: str = "cython", n_threads: int = 1):
+def build_model(problem: Problem, *, dtype: str = "float32", backend: str = "cython", n_threads: int | None = 1):
     """Return a fastgd model of the problem's network, at the problem's initial weights."""
     import fastgd as fg
 
