@@ -1,8 +1,13 @@
-"""Threads and cores of this process, set before any library that computes is imported: it would not ask again."""
+"""Threads and cores of this process, and who else uses them.
+
+Threads are set before any library that computes is imported: it would not ask again.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 XLA_FLAGS = {
@@ -28,3 +33,14 @@ def limit_threads(n_threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         # XLA counts the cores it may use and cannot be told otherwise. The first core serves most interrupts.
         os.sched_setaffinity(0, available_cores()[-n_threads:])
+
+
+def seconds_of_others() -> float:
+    """Return the processor time that everybody but this process has used so far; 0 where the system does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, fields)
+    ticks = user + nice + system + interrupts + soft_interrupts + stolen
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
