@@ -10,19 +10,19 @@ is compared with a training before which nothing has run for so long that they s
 Workers: as many trainings at once as there are cores, in processes of joblib and in Python's threads, each left to
 choose its number of threads. It is compared with a single one on one thread, so what is given is throughput per core.
 
-Interleaved in rounds, ratios within a round; what loses more than a tenth is marked.
+Interleaved in rounds, ratios within a round; what loses more than a tenth is marked. The company is meant to be this
+script's own: what was measured while another process had a core is measured once more.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from environment import available_cores
+from environment import available_cores, in_silence
 from rounds import interleave, ratios, spread
 
 LOST = 0.90
@@ -31,6 +31,8 @@ LOST = 0.90
 UNTIL_POOLS_SLEEP = 0.5
 
 SIDE = 1500
+
+PAUSE = 0.1
 
 
 def train(name: str, n_threads: int | None, seconds: float) -> float:
@@ -92,8 +94,8 @@ def beside_pools(name: str, seconds: float) -> dict[str, Callable[[], float]]:
             total += time.perf_counter() - start
         return total / (10 * epochs * problem.network.n_batches)
 
-    works = {"alone": lambda: after(lambda: time.sleep(UNTIL_POOLS_SLEEP))}
-    return works | {f"after {pool}": functools.partial(after, call) for pool, call in pools().items()}
+    calls = {"alone": lambda: time.sleep(UNTIL_POOLS_SLEEP)} | {f"after {name}": call for name, call in pools().items()}
+    return {label: lambda call=call: in_silence(lambda: after(call)) for label, call in calls.items()}
 
 
 def beside_others(name: str, seconds: float) -> dict[str, Callable[[], float]]:
@@ -104,7 +106,10 @@ def beside_others(name: str, seconds: float) -> dict[str, Callable[[], float]]:
     def threads() -> float:
         return statistics.mean(pool.map(lambda _: train(name, None, seconds), range(cores)))
 
-    works = {"alone": functools.partial(train, name, 1, seconds), f"{cores} Python threads": threads}
+    def alone() -> float:
+        return train(name, 1, seconds)
+
+    works = {"alone": lambda: in_silence(alone), f"{cores} Python threads": lambda: in_silence(threads)}
     try:
         from joblib import Parallel, delayed
     except ModuleNotFoundError:
@@ -113,6 +118,8 @@ def beside_others(name: str, seconds: float) -> dict[str, Callable[[], float]]:
     parallel = Parallel(n_jobs=cores)
 
     def processes() -> float:
+        # The workers count as others: that there is silence can only be asked beforehand.
+        in_silence(lambda: time.sleep(PAUSE))
         return statistics.mean(parallel(delayed(train)(name, None, seconds) for _ in range(cores)))
 
     processes()  # starts the workers, who import everything

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from environment import available_cores, limit_threads, seconds_of_others
+from environment import available_cores, in_silence, limit_threads
 
 CLIFF = 0.60
 INVERSION = 1.10
@@ -36,10 +36,6 @@ SLOWER = 1.03
 N_BATCHES = 8
 SECONDS = 3e-3
 ROUNDS, ROUNDS_AGAIN = 4, 20
-
-# Processor time of others during one measurement that still counts as silence: a tick of the system's clock.
-SILENCE = 0.011
-TRIES, PAUSE = 240, 0.25
 
 # Around every multiple of 16, which is a vector of float32 and two of float64 where vectors are widest, and the small
 # sizes; the batches also around multiples of 14, the rows of a tile there.
@@ -132,21 +128,6 @@ def passes(points: Iterable[Point], measure: Callable[[Point], list[float]], rou
     return least
 
 
-def in_silence(measure: Callable[[Point], list[float]]) -> Callable[[Point], list[float]]:
-    """Return the measurement, repeated until no other process had a core meanwhile; it may never come to that."""
-
-    def measure_in_silence(point: Point) -> list[float]:
-        for _ in range(TRIES):
-            before = seconds_of_others()
-            values = measure(point)
-            if seconds_of_others() - before < SILENCE:
-                return values
-            time.sleep(PAUSE)
-        raise SystemExit(f"{point}: another process had a core in each of {TRIES} measurements")
-
-    return measure_in_silence
-
-
 class Grid:
     """Networks of every width with every batch size.
 
@@ -209,7 +190,7 @@ def sweep_threads(grid: Grid, setting: Setting) -> tuple[dict[Point, float], dic
     """Return the time of two threads over that of one at every point; and the points where it is too much."""
 
     def quotients_of(points: Iterable[Point], rounds: int) -> dict[Point, float]:
-        found = passes(points, in_silence(lambda point: seconds_of_step(point, setting, (1, 2))), rounds)
+        found = passes(points, lambda point: in_silence(lambda: seconds_of_step(point, setting, (1, 2))), rounds)
         return {point: two / one for point, (one, two) in found.items()}
 
     quotients = quotients_of(grid.points.values(), ROUNDS)
