@@ -1,0 +1,46 @@
+"""Threads and cores of this process, and who else uses them.
+
+Threads are set before any library that computes is imported: it would not ask again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+XLA_FLAGS = {
+    # The preference matters only where the processor has registers of that width, and helps there.
+    "--xla_cpu_prefer_vector_width": "512",
+}
+
+
+def available_cores() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def limit_threads(n_threads: int) -> None:
+    """Give every library ``n_threads`` threads, and the process as many cores where the system allows it."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)), JAX_PLATFORMS="cpu")
+    flags = XLA_FLAGS | ({"--xla_cpu_multi_thread_eigen": "false"} if n_threads == 1 else {})
+    given = os.environ.get("XLA_FLAGS", "")
+    added = [f"{name}={value}" for name, value in flags.items() if name not in given]
+    os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
+    if hasattr(os, "sched_setaffinity"):
+        # XLA counts the cores it may use and cannot be told otherwise. The first core serves most interrupts.
+        os.sched_setaffinity(0, available_cores()[-n_threads:])
+
+
+def seconds_of_others() -> float:
+    """Return the processor time that everybody but this process has used so far; 0 where the system does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, fields)
+    ticks = user + nice + system + interrupts + soft_interrupts + stolen
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
