@@ -15,7 +15,7 @@ import argparse
 import functools
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from environment import limit_threads
 from rounds import figure, interleave, ratios, repeated, spread
@@ -131,7 +131,7 @@ PREDICTORS = {
 }
 
 
-def predictions(name: str, n_rows: int) -> dict[str, Callable[[], object]]:
+def predictions(name: str, n_rows: int, labels: Iterable[str] = PREDICTORS) -> dict[str, Callable[[], object]]:
     """Return a call of every predictor that is installed; all of them were found to give the same probabilities."""
     import numpy as np
     from benchmarks.networks import NETWORKS
@@ -140,10 +140,10 @@ def predictions(name: str, n_rows: int) -> dict[str, Callable[[], object]]:
     problem = draw(NETWORKS[name])
     X = problem.X[:n_rows]
     calls, expected = {}, None
-    for label, make in PREDICTORS.items():
+    for label in labels:
         out = np.full((n_rows, problem.network.units[-1]), np.nan, np.float32)
         try:
-            call = make(problem, X, out)
+            call = PREDICTORS[label](problem, X, out)
         except ModuleNotFoundError as error:
             print(f"{label}: not timed, {error.name} is not installed: pip install {error.name}")
             continue
