@@ -7,7 +7,7 @@ FORMULAS := fastgd/activations.py fastgd/losses.py fastgd/optimizers.py
 SOURCES := setup.py pyproject.toml $(FORMULAS) $(wildcard fastgd/_formula/*.py fastgd/_kernels/cython_/*.[ch] fastgd/_kernels/cython_/*.p[yx][xd])
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
-.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench-check clean
+.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench-check instructions instructions-write clean
 
 demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
@@ -51,6 +51,13 @@ docs: .venv/ready-docs
 
 bench-check: .venv/ready-bench
 	cd benchmarks && ../$(BIN)/asv check --python=same
+
+# Instruction counts against the committed figures; needs valgrind.
+instructions: .venv/ready-test
+	$(BIN)/python benchmarks/instructions.py
+
+instructions-write: .venv/ready-test
+	$(BIN)/python benchmarks/instructions.py --write
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' || (echo "$(NO_VENV)" >&2; exit 1)

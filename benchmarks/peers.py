@@ -1,15 +1,17 @@
-"""Time fastgd side by side with PyTorch, JAX and scikit-learn: same networks, data, weights, Adam, float32.
+"""Time fastgd side by side with PyTorch, JAX and scikit-learn: same networks, data, weights, optimizer, dtype.
 
-Whatever is installed takes part, interleaved in one process: every round times each of them once, in turn,
-and a ratio is formed within a round, so a machine that slows down for a while slows down both sides of it.
-Before anything is timed all of them train from the same weights for the same steps; one that does not arrive
-at the same loss is named and gets no ratio. Nobody shuffles.
+Whatever is installed takes part, interleaved in one process: every round times each of them once, in turn, and the
+machine's rate of multiply-adds too; a ratio is formed within a round. Before anything is timed all of them train from
+the same weights for the same steps; one that does not arrive at the same loss is named and gets no ratio. Nobody
+shuffles.
 
     python benchmarks/peers.py
     python benchmarks/peers.py --networks 64-64-10@32 --peers jax --seconds 5 --json peers.json
+    python benchmarks/peers.py --threads 2 --dtype float64 --markdown peers.md
 
-The libraries' thread pools are set up by the environment when they are imported; that is why this script
-imports nothing that computes before it has read its arguments. Flags already in XLA_FLAGS are kept.
+With several threads, PyTorch and scikit-learn use the number, up to that, with which they are fastest; fastgd chooses
+by itself, and XLA cannot be told. The libraries' thread pools are set up by the environment when they are imported:
+this script imports nothing that computes before it has read its arguments. Flags already in XLA_FLAGS are kept.
 """
 
 from __future__ import annotations
@@ -17,48 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
-import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
+
+from environment import limit_threads
+from rounds import interleave
+from tables import Comparison, Row, print_comparison, summary
 
 LOSS_TOLERANCE = 1e-3
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-XLA_FLAGS = {
-    # The preference matters only where the processor has registers of that width, and helps there.
-    "--xla_cpu_prefer_vector_width": "512",
-}
-
-
-def limit_threads(n_threads: int) -> None:
-    """Give every library ``n_threads`` threads, and the process as many cores where the system allows it."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)), JAX_PLATFORMS="cpu")
-    flags = XLA_FLAGS | ({"--xla_cpu_multi_thread_eigen": "false"} if n_threads == 1 else {})
-    given = os.environ.get("XLA_FLAGS", "")
-    added = [f"{name}={value}" for name, value in flags.items() if name not in given]
-    os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
-    if hasattr(os, "sched_setaffinity"):
-        # XLA counts the cores it may use and cannot be told otherwise. The first core serves most interrupts.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-n_threads:])
-
-
-@dataclass
-class Row:
-    """What was found out about one form of one competitor on one network."""
-
-    competitor: str
-    form: str
-    loss: float
-    same_loss: bool
-    epochs: int = 0
-    microseconds: list[float] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        """Name of the library and of the form."""
-        return f"{self.competitor} {self.form}"
 
 
 def train(competitor, form: str, epochs: int) -> float:
@@ -80,7 +50,7 @@ def compare_losses(problem, competitors) -> tuple[float, int, list[Row]]:
 
     reference, before = competitors[0], loss_after(problem, problem.weights)
     for epochs in (1, 2, 4, 8, 16):
-        train(reference, reference.forms[0], epochs)
+        train(reference, reference.forms()[0], epochs)
         expected = loss_after(problem, reference.weights())
         if abs(expected - before) > 50 * LOSS_TOLERANCE * abs(expected):
             break
@@ -89,7 +59,7 @@ def compare_losses(problem, competitors) -> tuple[float, int, list[Row]]:
         sys.exit(f"{name}: {reference.name} has learnt nothing (loss {before:.5f} to {expected:.5f})")
     rows = []
     for competitor in competitors:
-        for form in competitor.forms:
+        for form in competitor.forms():
             train(competitor, form, epochs)
             loss = loss_after(problem, competitor.weights())
             same = math.isclose(loss, expected, rel_tol=LOSS_TOLERANCE)
@@ -97,68 +67,96 @@ def compare_losses(problem, competitors) -> tuple[float, int, list[Row]]:
     return before, epochs, rows
 
 
-def measure(competitors, rows: list[Row], n_batches: int, rounds: int, seconds: float) -> None:
-    """Fill in the rows' microseconds per step, one value per round, interleaved."""
+def choose_epochs(competitor, form: str, seconds: float) -> int:
+    """Return the epochs that take about so many seconds."""
+    epoch = train(competitor, form, 1)
+    epochs = max(1, round(seconds / epoch))
+    # The first estimate may contain a warm-up that short epochs drown in.
+    epoch = train(competitor, form, epochs) / epochs
+    return max(1, round(seconds / epoch))
+
+
+def choose_threads(competitor, row: Row, seconds: float) -> int:
+    """Return the number of threads, up to the competitor's, with which it is fastest."""
+    if not competitor.resizable or competitor.n_threads == 1:
+        return competitor.n_threads
+    best = {}
+    for n_threads in range(1, competitor.n_threads + 1):
+        competitor.resize(n_threads)
+        epochs = choose_epochs(competitor, row.form, seconds)
+        best[n_threads] = min(train(competitor, row.form, epochs) for _ in range(3)) / epochs
+    return min(best, key=best.__getitem__)
+
+
+def measure(competitors, rows: list[Row], step, n_batches: int, arguments: argparse.Namespace) -> list[float]:
+    """Fill in the rows' microseconds per step, one value per round; return the floor's, interleaved with them."""
+    from floor import floor
+    from machine import flop_rate
+    from machine import measure as measure_machine
+
+    machine = measure_machine(arguments.threads)
     by_name = {competitor.name: competitor for competitor in competitors}
-    timed = [row for row in rows if row.same_loss]
-    for row in timed:
-        epoch = train(by_name[row.competitor], row.form, 1)
-        row.epochs = max(1, round(seconds / rounds / epoch))
-        # The first estimate may contain a warm-up that short epochs drown in.
-        epoch = train(by_name[row.competitor], row.form, row.epochs) / row.epochs
-        row.epochs = max(1, round(seconds / rounds / epoch))
-    for index in range(rounds):
-        first = index % len(timed)
-        for row in timed[first:] + timed[:first]:
-            elapsed = train(by_name[row.competitor], row.form, row.epochs)
-            row.microseconds.append(elapsed / (row.epochs * n_batches) * 1e6)
+    slice_of_time = arguments.seconds / arguments.rounds
 
+    def timed(row: Row):
+        competitor = by_name[row.competitor]
+        row.n_threads = choose_threads(competitor, row, slice_of_time)
+        competitor.resize(row.n_threads)
+        row.epochs = choose_epochs(competitor, row.form, slice_of_time)
 
-def ratios(row: Row, reference: Row) -> list[float]:
-    """Return the row's time over the reference's, round by round."""
-    return [theirs / ours for theirs, ours in zip(row.microseconds, reference.microseconds, strict=True)]
+        def work() -> float:
+            competitor.resize(row.n_threads)
+            return train(competitor, row.form, row.epochs) / (row.epochs * n_batches)
 
+        return work
 
-def spread(values: list[float]) -> str:
-    """Write the median and the quartiles of some values."""
-    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-    low, middle, high = (f"{value:.2f}" if value < 100 else f"{value:,.0f}" for value in quartiles)
-    return f"{middle} [{low}, {high}]"
+    def floor_now() -> float:
+        # The clock of the cores drifts by a tenth; what memory can do hardly depends on it.
+        rates = {step.dtype: flop_rate(step.dtype, arguments.threads)}
+        return floor(step, replace(machine, flop_rates=rates))
 
-
-def mega_flop(units: tuple[int, ...], batch_size: int) -> float:
-    """Return the operations in a step's matrix products; the inputs' own gradient is not among them."""
-    products = [fan_in * fan_out for fan_in, fan_out in zip(units, units[1:], strict=False)]
-    return 2 * batch_size * (3 * sum(products) - products[0]) / 1e6
-
-
-def print_table(rows: list[Row]) -> None:
-    """Print microseconds per step and the ratios to each of fastgd's forms."""
-    ours = [row for row in rows if row.competitor == "fastgd" and row.same_loss]
-    heads = "".join(f"  {'/ ' + row.label:<24}" for row in ours)
-    print(f"  {'':<26}{'us per step':<30}{heads}".rstrip())
+    works = {row.label: timed(row) for row in rows if row.same_loss}
+    seconds = interleave({"": floor_now, **works}, arguments.rounds)
     for row in rows:
-        if not row.same_loss:
-            print(f"  {row.label:<26}loss {row.loss:.5f} after the same steps: not timed")
-            continue
-        cells = "".join(f"  {spread(ratios(row, reference)):<24}" for reference in ours)
-        print(f"  {row.label:<26}{spread(row.microseconds):<30}{cells}".rstrip())
+        row.microseconds = [1e6 * value for value in seconds.get(row.label, ())]
+    return [1e6 * value for value in seconds[""]]
 
 
-def run_network(network, classes, arguments) -> dict:
+def run_network(network, classes, arguments) -> Comparison:
     """Check and time one network, print its table, and return everything that was measured."""
     from benchmarks.networks import problem as draw
+    from floor import Step
 
-    problem = draw(network)
+    network = replace(network, optimizer=arguments.optimizer or network.optimizer)
+    problem = draw(network).astype(arguments.dtype)
+    step = Step.of(network.name, arguments.dtype, network.optimizer, network.n_samples)
     competitors = [cls(problem, arguments.threads) for cls in classes]
     before, epochs, rows = compare_losses(problem, competitors)
-    measure(competitors, rows, network.n_batches, arguments.rounds, arguments.seconds)
-    print(f"\n{network.name}   {mega_flop(network.units, network.batch_size):.3g} MFLOP a step;", end=" ")
+    print(f"\n{network.name}, {network.optimizer}, {arguments.dtype}: {step.flops / 1e6:.3g} MFLOP a step;", end=" ")
     print(f"loss {before:.4f} to {rows[0].loss:.4f} in {epochs * network.n_batches} steps")
-    print_table(rows)
+    floors = measure(competitors, rows, step, network.n_batches, arguments)
+    comparison = Comparison(network.name, arguments.dtype, network.optimizer, floors, rows)
+    print_comparison(comparison)
     sys.stdout.flush()
-    measured = [asdict(row) for row in rows]
-    return {"network": network.name, "loss_before": before, "epochs_checked": epochs, "rows": measured}
+    return comparison
+
+
+def write_markdown(path: str, comparisons: list[Comparison], classes) -> None:
+    """Write two tables: everything over ``fit``, and what is a call a step over ``train_on_batch``."""
+    ours, *peers = classes
+    over_fit = [f"{cls.name} {form}" for cls in peers for form in cls.loops + cls.calls]
+    over_call = [f"{cls.name} {form}" for cls in peers for form in cls.calls]
+    tables = [summary(comparisons, f"{ours.name} {ours.loops[0]}", over_fit)]
+    tables.append(summary(comparisons, f"{ours.name} {ours.calls[0]}", over_call))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(tables))
+
+
+def write_json(path: str, comparisons: list[Comparison], versions: dict[str, str], arguments) -> None:
+    """Write every single measurement."""
+    record = {"platform": platform.platform(), "threads": arguments.threads, "versions": versions}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(record | {"results": [asdict(comparison) for comparison in comparisons]}, file, indent=1)
 
 
 def find_installed(names: list[str]) -> dict[str, str]:
@@ -188,7 +186,10 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=9, help="measurements of each (default: 9)")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each per network (default: 2)")
-    parser.add_argument("--threads", type=int, default=1, help="threads for each, and cores (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="the most threads for each, and cores (default: 1)")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--optimizer", choices=["adam", "sgd", "momentum"], help="(default: the network's own)")
+    parser.add_argument("--markdown", metavar="FILE", help="write summary tables there")
     parser.add_argument("--json", metavar="FILE", help="write every single measurement there")
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.rounds < 1 or not arguments.seconds > 0:
@@ -219,11 +220,11 @@ def main() -> None:
     if not versions:
         sys.exit("none of them is installed")
     classes = [COMPETITORS[name] for name in versions]
-    results = [run_network(network, classes, arguments) for network in networks]
+    comparisons = [run_network(network, classes, arguments) for network in networks]
     if arguments.json:
-        record = {"platform": platform.platform(), "threads": arguments.threads, "versions": versions}
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(record | {"results": results}, file, indent=1)
+        write_json(arguments.json, comparisons, versions, arguments)
+    if arguments.markdown:
+        write_markdown(arguments.markdown, comparisons, classes)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,12 @@ def glorot_uniform(draw: Callable[[int], Array], n_inputs: int, n_outputs: int) 
            [0.70710678]])
     """
     limit = np.sqrt(6.0 / (n_inputs + n_outputs))
-    return limit * (2.0 * draw(n_inputs * n_outputs).reshape(n_inputs, n_outputs) - 1.0)
+    W = draw(n_inputs * n_outputs).reshape(n_inputs, n_outputs)
+    # In place: at this moment a layer's draws are the largest memory there is.
+    W *= 2.0
+    W -= 1.0
+    W *= limit
+    return W
 
 
 @initializer

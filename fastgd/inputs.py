@@ -23,10 +23,7 @@ from .errors import refusal
 if TYPE_CHECKING:
     from ._kernels import Array
 
-FindNonfinite = Callable[[Any], "tuple[int, int] | None"]
-
-# numpy.ndarray.flags.num: C-contiguous (1) and aligned (256), in one look.
-PLAIN_FLAGS = 0x101
+FindNonfinite = Callable[[Any, Any], "tuple[int, int] | None"]
 
 NUMBER_CLASSES = "number the classes from 0: classes, y = np.unique(y, return_inverse=True)"
 
@@ -133,18 +130,6 @@ def spelled(declared: Activation | Loss) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------- X
-def is_plain(array: Any, dtype: np.dtype[Any], n_columns: int) -> bool:
-    """Whether an array can go to the engine once its values are known to be finite: the quick look of a small step."""
-    return (
-        type(array) is np.ndarray
-        and array.dtype is dtype
-        and array.flags.num & PLAIN_FLAGS == PLAIN_FLAGS
-        and len(shape := array.shape) == 2
-        and shape[1] == n_columns
-        and shape[0] > 0
-    )
-
-
 def read_features(
     X: Any, n_inputs: int | None, dtype: np.dtype[Any], first_nonfinite: FindNonfinite, name: str = "X"
 ) -> Array:
@@ -225,18 +210,14 @@ def refuse_nonfinite(array: Array, dtype: np.dtype[Any], first_nonfinite: FindNo
     """Refuse a 2-D array that has a NaN, an infinity, or a number that becomes infinite in `dtype`."""
     if array.dtype.kind != "f":
         return
-    found = first_nonfinite(array)
-    if found is not None:
-        remedy = "remove or replace such rows, for example with np.nan_to_num"
-        raise ValueError(refusal(f"{name}[{found[0]}, {found[1]}]", str(array[found]), "a finite number", remedy))
-    if array.dtype.itemsize > dtype.itemsize:
-        largest = float(np.finfo(dtype).max)
-        # Two reductions, so that nothing as large as the data is made.
-        if array.max() > largest or array.min() < -largest:
-            row, column = (int(i) for i in np.argwhere(np.abs(array) > largest)[0])
-            expected = f"a number that {dtype} can hold, up to {largest:.3g}"
-            remedy = "scale it, or make the model with dtype='float64'"
-            raise ValueError(refusal(f"{name}[{row}, {column}]", str(array[row, column]), expected, remedy))
+    found = first_nonfinite(array, dtype)
+    if found is None:
+        return
+    expected, remedy = "a finite number", "remove or replace such rows, for example with np.nan_to_num"
+    if np.isfinite(array[found]):
+        expected = f"a number that {dtype} can hold, up to {np.finfo(dtype).max:.3g}"
+        remedy = "scale it, or make the model with dtype='float64'"
+    raise ValueError(refusal(f"{name}[{found[0]}, {found[1]}]", str(array[found]), expected, remedy))
 
 
 # ----------------------------------------------------------------------------------------------------------- y
@@ -458,9 +439,6 @@ def _class_table(given: Mapping[Any, Any], labels: Array, n_classes: int) -> Arr
 # -------------------------------------------------------------------------------------- arrays of the model itself
 def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array) -> Array:
     """An array to write predictions to: of that shape and dtype, writeable, with no memory of X; any strides."""
-    usable = isinstance(out, np.ndarray) and out.dtype == dtype and out.shape == shape and out.flags.writeable
-    if usable and out.flags.c_contiguous and not np.may_share_memory(out, X):
-        return out
     expected = f"a writeable array of shape {shape} and dtype {dtype}"
     remedy = f"make it with np.empty({shape}, np.{dtype})"
     if not isinstance(out, np.ndarray):

@@ -92,18 +92,16 @@ class Dense:
         penalty = self.penalty or model_penalty or L2(0.0)
         return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2)
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int, dtype: Any) -> list[Array]:
-        """[W, b] at the start, from uniform draws.
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+        """[W, b] at the start, from uniform draws; float64.
 
         Parameters
         ----------
         draw : callable
             ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
         n_inputs : int
-        dtype : dtype
         """
-        W = INITIALIZERS[self.initializer](draw, n_inputs, self.units)
-        return [np.ascontiguousarray(W, dtype), np.zeros(self.units, dtype)]
+        return [INITIALIZERS[self.initializer](draw, n_inputs, self.units), np.zeros(self.units)]
 
 
 def read_penalty(name: str, given: Any) -> Penalty | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +15,6 @@ from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
     Rows,
-    is_plain,
     read_batch_size,
     read_count,
     read_dtype,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from ._kernels import Array
 
 __all__ = ["Sequential"]
-
-INTP, UINTP = np.dtype(np.intp), np.dtype(np.uintp)
 
 # Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
 FLOPS_PER_CALL = 4e9
@@ -274,19 +272,20 @@ class Sequential:
         """
         n_inputs = read_count("n_features", n_features, "pass the number of columns of X")
         network = self._new_network(n_inputs, self._optimizer)
-        weights: list[Array] = []
-        width = n_inputs
+        network.set_weights(self._initial_weights(n_inputs))
+        self._forget()
+        self._take(network, n_inputs)
+        return self
+
+    def _initial_weights(self, width: int) -> Iterator[Array]:
+        """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
         for k, layer in enumerate(self._layers):
 
             def draw(count: int, substream: int = k) -> Array:
                 return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
 
-            weights += layer.initial_weights(draw, width, self._dtype)
+            yield from layer.initial_weights(draw, width)
             width = layer.units
-        network.set_weights(weights)
-        self._forget()
-        self._take(network, n_inputs)
-        return self
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
         return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
@@ -408,7 +407,7 @@ class Sequential:
         if self._network is None:
             self.build(rows.X.shape[1])
         history = self.history = History()
-        run = Run(self._built(), self._optimizer, rows, plan, self._counters, history)
+        run = Run(self._built(), self._scalars, rows, plan, self._counters, history)
         if validation is not None:
             run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
         if verbose:
@@ -463,7 +462,7 @@ class Sequential:
         """
         weights: Any = None
         network = self._network
-        if network is None or sample_weight is not None or class_weight is not None or not self._is_plain(X, y):
+        if network is None or sample_weight is not None or class_weight is not None or not network.takes_batch(X, y):
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
             X, y, weights = rows.X, rows.targets, rows.weights
@@ -495,24 +494,11 @@ class Sequential:
         """Threads for a call that is one step; quick where the work is little."""
         return 1 if flops < FLOPS_OF_CALL else choose(self._n_threads, flops, flops)
 
-    def _is_plain(self, X: Any, y: Any) -> bool:
-        """Whether a batch can go to the engine as it is: the quick form of `_read_rows`, which finds out otherwise."""
-        loss, find = self._loss, self._backend.first_nonfinite
-        if loss is None or not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
-            return False
-        if loss.target in ("class", "label"):
-            if type(y) is not np.ndarray or y.dtype is not INTP or y.shape != X.shape[:1] or not y.flags.c_contiguous:
-                return False
-            # Seen as unsigned, a negative label is beyond every other. Of NumPy's reductions argmax starts fastest.
-            unsigned = y.view(UINTP)
-            return bool(unsigned.item(unsigned.argmax()) < self._n_outputs)
-        if loss.target != "real" or not is_plain(y, self._dtype, self._n_outputs):
-            return False
-        return len(y) == len(X) and find(y) is None
-
     def _read_rows(self, X: Any, y: Any, sample_weight: Any, class_weight: Any, prefix: str = "") -> Rows:
         """Check what a loss is computed from."""
-        loss = self._loss_for_use()
+        network, loss = self._network, self._loss_for_use()
+        if network is not None and sample_weight is None and class_weight is None and network.takes_batch(X, y):
+            return Rows(X, y, None)
         n_inputs = self._n_inputs or None
         n_outputs, find = self._n_outputs, self._backend.first_nonfinite
         features = read_features(X, n_inputs, self._dtype, find, f"{prefix}X")
@@ -611,11 +597,11 @@ class Sequential:
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
         network = self._built()
-        find = self._backend.first_nonfinite
-        if not is_plain(X, self._dtype, self._n_inputs) or find(X) is not None:
-            X = read_features(X, self._n_inputs, self._dtype, find)
-        shape = (len(X), self._layers[layer].units)
-        out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
+        if not network.takes(X):
+            X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
+        if out is None or not network.takes_output(out, X, layer):
+            shape = (len(X), self._layers[layer].units)
+            out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
             network.predict(X, out, link=link, layer=layer, n_threads=self._team(flops))
@@ -666,14 +652,14 @@ class Sequential:
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._built()
-        sums = np.zeros(3)
+        loss = total = correct = 0.0
         for piece in self._pieces(len(rows)):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
             n_threads = self._team(self._flops_per_row * len(X))
-            sums += network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
-        loss, total, correct = sums.tolist()
+            sums = network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
+            loss, total, correct = loss + sums[0], total + sums[1], correct + sums[2]
         values = {"loss": loss / total + self._penalty_value(network)}
-        if not np.isnan(correct):
+        if not math.isnan(correct):
             values["accuracy"] = correct / total
         return values
 

@@ -106,7 +106,7 @@ class Plan:
 
 
 class StepScalars:
-    """An optimizer's scalars, for single steps some steps ahead, because computing a row of them takes long."""
+    """An optimizer's scalars, computed some steps ahead: many rows take little longer than one."""
 
     AHEAD = 256
 
@@ -114,18 +114,29 @@ class StepScalars:
         self.optimizer = optimizer
         self.hyperparameters: dict[str, Any] | None = None
         self.first = 0
-        self.rows: list[Array] = []
+        self.table: Array = np.empty((0, 0))
+        self.single: list[Array] = []
 
     def row(self, step: int) -> Array:
         """Scalars of step number `step` (the first is 1), shape (1, n_scalars)."""
         ahead = step - self.first
-        if not 0 <= ahead < len(self.rows) or self.hyperparameters != self.optimizer.hyperparameters:
-            table = self.optimizer.scalars(step, self.AHEAD)
-            self.rows = [table[k : k + 1] for k in range(self.AHEAD)]
-            self.first, ahead = step, 0
-            # A learning rate may be changed between two steps.
+        # A learning rate may have been changed between two steps.
+        if not 0 <= ahead < len(self.single) or self.hyperparameters != self.optimizer.hyperparameters:
+            self.table = self.optimizer.scalars(step, self.AHEAD)
+            self.single = [self.table[k : k + 1] for k in range(self.AHEAD)]
             self.hyperparameters = dict(self.optimizer.hyperparameters)
-        return self.rows[ahead]
+            self.first, ahead = step, 0
+        return self.single[ahead]
+
+    def rows(self, step: int, n_steps: int) -> Array:
+        """Scalars of that many steps from number `step` on, shape (n_steps, n_scalars)."""
+        if n_steps > self.AHEAD // 4:
+            return self.optimizer.scalars(step, n_steps)
+        self.row(step)
+        ahead = step - self.first
+        if ahead + n_steps > self.AHEAD:
+            return self.optimizer.scalars(step, n_steps)
+        return self.table[ahead : ahead + n_steps]
 
 
 class Pace:
@@ -189,7 +200,7 @@ class Run:
     """
 
     network: Network
-    optimizer: Optimizer
+    scalars: StepScalars
     rows: Rows
     plan: Plan
     counters: Counters
@@ -230,7 +241,7 @@ class Run:
         first_epoch, first_step = self.counters.epochs, self.step
         losses = np.zeros(((first_step + n_steps - 1) // self.steps_per_epoch + 1, 2))
         losses[0] = self.sums
-        scalars = self.optimizer.scalars(self.counters.optimizer_steps + 1, n_steps)
+        scalars = self.scalars.rows(self.counters.optimizer_steps + 1, n_steps)
         start = time.perf_counter()
         status, done = self.network.train(
             self.rows.X,
@@ -254,7 +265,7 @@ class Run:
             self.counters.unfinished = None
             failed = first_step + done - (status != NONFINITE_LOSS)
             epoch = first_epoch + failed // self.steps_per_epoch + 1
-            raise divergence(status, self.optimizer, epoch, self.counters.steps)
+            raise divergence(status, self.scalars.optimizer, epoch, self.counters.steps)
         return done
 
     def _account(self, done: int, losses: Array) -> None:

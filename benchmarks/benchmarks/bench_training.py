@@ -1,73 +1,55 @@
-"""Steps of training, as calls of ``train_on_batch`` and inside ``fit``, and predictions.
-
-Where there is a ``setup``, asv times every call by itself, hence the many repeats; and it runs ``setup``
-before each, hence the caches.
-"""
+"""Steps of training, as calls of ``train_on_batch`` and inside ``fit``."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 
+from environment import available_cores
+
+from .backends import BACKENDS, INSTRUCTION_SETS, use_backend
+from .calls import Call
 from .networks import NETWORKS, build_model, problem
 
-
-@functools.lru_cache(maxsize=1)
-def trained_model(name, dtype="float32", backend="cython"):
-    """Return a model after its first steps, and an endless iterator over its batches."""
-    drawn = problem(NETWORKS[name])
-    batches = itertools.cycle([(X.astype(dtype), labels) for X, labels in drawn.batches()])
-    model = build_model(drawn, dtype=dtype, backend=backend)
-    for _ in range(2):
-        model.train_on_batch(*next(batches))
-    return model, batches
+N_THREADS = [1, 2, 4]
 
 
-class TrainOnBatch:
+class TrainOnBatch(Call):
     """One step by one call."""
 
-    version = "1"
-    params = (list(NETWORKS), ["float32", "float64"], ["cython", "numpy"])
+    params = (list(NETWORKS), ["float32", "float64"], BACKENDS)
     param_names = ("network", "dtype", "backend")
-    repeat = (3, 500, 3.0)
 
-    def setup(self, name, dtype, backend):
-        self.model, self.batches = trained_model(name, dtype, backend)
-
-    def time_train_on_batch(self, name, dtype, backend):
-        self.model.train_on_batch(*next(self.batches))
-
-
-class FitEpoch:
-    """An epoch inside ``fit``, shuffled as by default; divide by the number of batches for a step."""
-
-    version = "1"
-    params = (list(NETWORKS), ["float32", "float64"])
-    param_names = ("network", "dtype")
-    repeat = (3, 200, 3.0)
-
-    def setup(self, name, dtype):
-        self.model, _ = trained_model(name, dtype)
-        self.problem = problem(NETWORKS[name])
-
-    def time_epoch(self, name, dtype):
-        batch_size = self.problem.network.batch_size
-        self.model.fit(self.problem.X, self.problem.labels, epochs=1, batch_size=batch_size)
+    def prepare(self, name, dtype, backend):
+        drawn = problem(NETWORKS[name]).astype(dtype)
+        model = build_model(drawn, dtype=dtype, backend=use_backend(backend))
+        batches = itertools.cycle(drawn.batches())
+        return lambda: model.train_on_batch(*next(batches))
 
 
-class Predict:
-    """Probabilities for a row, where the call counts, and for a data set, where the kernels do."""
+def epoch_of_fit(name, dtype="float32", **options):
+    """Return a call of ``fit`` for an epoch, shuffled as by default."""
+    drawn = problem(NETWORKS[name]).astype(dtype)
+    model = build_model(drawn, dtype=dtype, **options)
+    return lambda: model.fit(drawn.X, drawn.labels, epochs=1, batch_size=drawn.network.batch_size)
 
-    version = "1"
-    params = (list(NETWORKS), ["row", "data set"])
-    param_names = ("network", "rows")
-    repeat = (3, 500, 3.0)
 
-    def setup(self, name, rows):
-        self.model, _ = trained_model(name)
-        X = problem(NETWORKS[name]).X
-        self.X = X[:1] if rows == "row" else X
-        self.model.predict(self.X)
+class FitEpoch(Call):
+    """An epoch inside ``fit``; divide by the number of batches for a step."""
 
-    def time_predict(self, name, rows):
-        self.model.predict(self.X)
+    params = (list(NETWORKS), ["float32", "float64"], N_THREADS)
+    param_names = ("network", "dtype", "n_threads")
+
+    def prepare(self, name, dtype, n_threads):
+        if n_threads > len(available_cores()):
+            raise NotImplementedError(f"there are no {n_threads} cores here")
+        return epoch_of_fit(name, dtype, n_threads=n_threads)
+
+
+class FitEpochInstructionSet(Call):
+    """The same on one thread by each instruction set."""
+
+    params = (list(NETWORKS), INSTRUCTION_SETS)
+    param_names = ("network", "instruction_set")
+
+    def prepare(self, name, instruction_set):
+        return epoch_of_fit(name, backend=use_backend(instruction_set))

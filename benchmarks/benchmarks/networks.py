@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEARNING_RATE = 1e-3
+# The hyperparameters that are not left at what all libraries agree on. Momentum is the heavy ball.
+OPTIMIZERS = {
+    "adam": {"learning_rate": 1e-3},
+    "sgd": {"learning_rate": 1e-2},
+    "momentum": {"learning_rate": 1e-3, "momentum": 0.9},
+}
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,14 @@ class Network:
     batch_size : int
     n_batches : int
         Number of batches in the data set, that is, of steps in an epoch.
+    optimizer : str
+        Of `OPTIMIZERS`.
     """
 
     units: tuple[int, ...]
     batch_size: int
     n_batches: int
+    optimizer: str = "adam"
 
     @property
     def name(self) -> str:
@@ -50,6 +58,11 @@ NETWORKS = {
         Network((784, 256, 128, 10), 128, 16),
         Network((1024, 1024, 1024, 1024), 64, 16),
         Network((2048, 2048, 2048), 512, 4),
+        Network((4, 16, 3), 32, 64),
+        Network((64, 64, 10), 1, 256),
+        Network((64, 64, 10), 200, 24),
+        Network((512, 512, 512, 512), 256, 8),
+        Network((4096, 4096, 4096), 32, 8, "sgd"),
     )
 }
 
@@ -60,16 +73,26 @@ class Problem:
 
     Attributes
     ----------
-    X : ndarray of shape (n_samples, n_inputs), float32
+    X : ndarray of shape (n_samples, n_inputs)
     labels : ndarray of shape (n_samples,), intp
     weights : list of ndarray
-        ``[W1, b1, W2, ...]`` with W of shape (n_inputs, n_outputs), float32.
+        ``[W1, b1, W2, ...]`` with W of shape (n_inputs, n_outputs), of the dtype of X.
     """
 
     network: Network
     X: np.ndarray
     labels: np.ndarray
     weights: list[np.ndarray]
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype of data and weights."""
+        return self.X.dtype.name
+
+    def astype(self, dtype: str) -> Problem:
+        """Return the problem with data and weights in another dtype."""
+        weights = [array.astype(dtype) for array in self.weights]
+        return Problem(self.network, self.X.astype(dtype, copy=False), self.labels, weights)
 
     def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the data set cut into batches, in order (views)."""
@@ -80,7 +103,7 @@ class Problem:
 
 @functools.lru_cache(maxsize=1)
 def problem(network: Network) -> Problem:
-    """Draw data and initial weights (He, uniform) for a network, always the same.
+    """Draw data and initial weights (He, uniform) for a network, always the same, in float32.
 
     Every row stands in the data set twice, with different labels. The loss therefore cannot go to zero, and
     neither can gradients: on a batch learnt by heart Adam's moments decay into subnormal numbers, and what is
@@ -102,15 +125,16 @@ def problem(network: Network) -> Problem:
     return Problem(network, X, y.astype(np.intp), weights)
 
 
-def build_model(problem: Problem, *, dtype: str = "float32", backend: str = "cython", n_threads: int = 1):
-    """Return a fastgd model of the problem's network, at the problem's initial weights, with Adam."""
+def build_model(problem: Problem, *, dtype: str = "float32", backend: str = "cython", n_threads: int | None = 1):
+    """Return a fastgd model of the problem's network, at the problem's initial weights."""
     import fastgd as fg
 
     *hidden, n_classes = problem.network.units[1:]
+    optimizer = fg.Adam if problem.network.optimizer == "adam" else fg.SGD
     model = fg.Sequential(
         [*(fg.Dense(units, activation="relu") for units in hidden), fg.Dense(n_classes)],
         loss="softmax_cross_entropy",
-        optimizer=fg.Adam(learning_rate=LEARNING_RATE),
+        optimizer=optimizer(**OPTIMIZERS[problem.network.optimizer]),
         dtype=dtype,
         n_threads=n_threads,
         backend=backend,

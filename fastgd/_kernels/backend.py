@@ -5,7 +5,7 @@ Whoever calls a backend has checked everything; a backend checks nothing and nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,14 +46,26 @@ class Network(Protocol):
     def get_weights(self) -> list[Array]:
         """Fresh copies: [W1, b1, W2, ...]."""
 
-    def set_weights(self, weights: Sequence[Array]) -> None:
-        """Replace all of them."""
+    def set_weights(self, weights: Iterable[Array]) -> None:
+        """Replace all of them, one after the other, by real numbers of any dtype."""
 
     def get_slots(self) -> list[list[Array]]:
         """For each state of the optimizer's rule a list like that of `get_weights`."""
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         """Replace all of them."""
+
+    def takes(self, X: Any) -> bool:
+        """Whether X, which may be anything, is an array that the door would pass on as it is; at a quick look.
+
+        True spares the door's many looks. False says nothing: it is for the door to find out, and to say what is wrong.
+        """
+
+    def takes_batch(self, X: Any, targets: Any) -> bool:
+        """The same of X and targets together."""
+
+    def takes_output(self, out: Any, X: Array, layer: int) -> bool:
+        """The same of an array for the outputs of a layer."""
 
     def train(
         self,
@@ -130,8 +142,8 @@ class Backend(Protocol):
     def uniform(self, seed: int, stream: int, substream: int, count: int) -> Array:
         """The first `count` draws of a stream: float64 in [0, 1)."""
 
-    def first_nonfinite(self, array: Array) -> tuple[int, int] | None:
-        """Row and column of the first NaN or infinity of a floating 2-D array, or None."""
+    def first_nonfinite(self, array: Array, dtype: Any) -> tuple[int, int] | None:
+        """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""
 
     def instruction_set(self) -> str:
         """What the kernels were compiled for, of those that this processor has."""

@@ -6,7 +6,7 @@ losses are summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,11 +41,12 @@ def instruction_set() -> str:
     return "chosen by NumPy"
 
 
-def first_nonfinite(array: Array) -> tuple[int, int] | None:
-    """Row and column of the first NaN or infinity of a floating 2-D array, None if there is none."""
+def first_nonfinite(array: Array, dtype: Any) -> tuple[int, int] | None:
+    """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, None if all are."""
+    largest = np.finfo(min(np.dtype(dtype), array.dtype)).max
     n_rows = max(1, ELEMENTS_AT_ONCE // max(1, array.shape[1]))
     for first in range(0, len(array), n_rows):
-        finite = np.isfinite(array[first : first + n_rows])
+        finite = np.abs(array[first : first + n_rows]) <= largest
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             return first + int(row), int(column)
@@ -200,7 +201,7 @@ class Network:
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in self.weights]
 
-    def set_weights(self, weights: Sequence[Array]) -> None:
+    def set_weights(self, weights: Iterable[Array]) -> None:
         self.weights = [np.array(w, self.dtype) for w in weights]
 
     def get_slots(self) -> list[list[Array]]:
@@ -208,6 +209,15 @@ class Network:
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         self.slots = [[np.array(s, self.dtype) for s in slot] for slot in slots]
+
+    def takes(self, X: Any) -> bool:
+        return False   # With NumPy's means a look is not quicker than the door's.
+
+    def takes_batch(self, X: Any, targets: Any) -> bool:
+        return False
+
+    def takes_output(self, out: Any, X: Array, layer: int) -> bool:
+        return False
 
     @quiet
     def train(

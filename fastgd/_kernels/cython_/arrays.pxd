@@ -17,6 +17,18 @@ cdef class Source:
     cdef Py_ssize_t rows, columns
 
 
+cdef class Sink:
+    """An array of the caller's, held while the engine writes to it."""
+    cdef Py_buffer buffer
+
+
+cdef Source source_as_it_lies(array)
+cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table)
+cdef bint holds_labels(Source source, Py_ssize_t n_classes)
+cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size)
+cdef bint lie_apart(Source a, Source b)
+
+
 cdef class Panels:
     """A matrix of the engine and its memory."""
     cdef const kernel_table *table

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
@@ -22,7 +23,14 @@ from .engine cimport (
 
 # The order is that of EACH_ELEMENT_TYPE in kernels.c.
 ELEMENT_TYPES = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
-cdef dict _element_type_of = {}
+# By the one character of a format, plus 1; 0 where nobody has asked yet.
+cdef signed char _codes[256]
+cdef int _intp = ELEMENT_TYPES.index(f"i{sizeof(Py_ssize_t)}")
+cdef object _ndarray = np.ndarray
+
+# Looking through fewer numbers than this takes less than a microsecond or two: not worth letting go of the interpreter,
+# which another thread would keep for some milliseconds.
+cdef Py_ssize_t BRIEF_LOOK = 8192
 
 cdef const instruction_set_row *_chosen = NULL
 
@@ -89,27 +97,45 @@ cdef block_function update_block(const kernel_table *table, str name) except NUL
 
 
 cdef int _code_of(const char *format, Py_ssize_t itemsize) except -1:
-    key = (format, itemsize)
-    code = _element_type_of.get(key)
-    if code is None:
-        kind = np.dtype(format.decode()).kind
-        name = ("u" if kind == "b" else kind) + str(itemsize)
-        if name not in ELEMENT_TYPES or format[0] in b"<>!=" and len(format) > 1:
-            raise TypeError(f"got elements of type {format.decode()!r}, expected native real numbers of 1 to 8 bytes; "
-                            "convert with numpy.asarray(x, dtype=numpy.float32)")
-        code = _element_type_of[key] = ELEMENT_TYPES.index(name)
-    return code
+    kind = np.dtype(format.decode()).kind
+    name = ("u" if kind == "b" else kind) + str(itemsize)
+    if name not in ELEMENT_TYPES or format[0] in b"<>!=" and len(format) > 1:
+        raise TypeError(f"got elements of type {format.decode()!r}, expected native real numbers of 1 to 8 bytes; "
+                        "convert with numpy.asarray(x, dtype=numpy.float32)")
+    return ELEMENT_TYPES.index(name)
 
 
+@cython.final
+@cython.freelist(8)
 cdef class Source:
     def __cinit__(self, array):
         PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        if self.buffer.ndim not in (1, 2):
+            raise ValueError(f"got a {self.buffer.ndim}-D array, expected one of 1 or 2 dimensions; reshape it")
+        cdef const char *format = self.buffer.format
+        # One character is a type of native size, order and alignment: what it stands for is looked up once.
+        cdef signed char *known = &_codes[<unsigned char>format[0]] if format[1] == 0 else NULL
         self.rows = self.buffer.shape[0]
         self.columns = self.buffer.shape[1] if self.buffer.ndim == 2 else 1
         self.at.data = <const char *>self.buffer.buf
         self.at.row_stride = self.buffer.strides[0]
         self.at.column_stride = self.buffer.strides[1] if self.buffer.ndim == 2 else self.buffer.itemsize
-        self.at.element_type = _code_of(self.buffer.format, self.buffer.itemsize)
+        if known != NULL and known[0] > 0:
+            self.at.element_type = known[0] - 1
+            return
+        self.at.element_type = _code_of(format, self.buffer.itemsize)
+        if known != NULL:
+            known[0] = self.at.element_type + 1
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+
+@cython.final
+@cython.freelist(8)
+cdef class Sink:
+    def __cinit__(self, array):
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
@@ -133,24 +159,86 @@ cdef class Panels:
 
     cdef object read(self, Py_ssize_t first, Py_ssize_t last, out):
         """Copy rows first .. last-1 out to a 2-D array of the dtype; any strides."""
-        cdef Py_buffer buffer
-        PyObject_GetBuffer(out, &buffer, PyBUF_STRIDED)
-        self.table.scatter(&self.at, first, last, <char *>buffer.buf, buffer.strides[0], buffer.strides[1])
-        PyBuffer_Release(&buffer)
+        cdef Sink to = Sink(out)
+        self.table.scatter(&self.at, first, last, <char *>to.buffer.buf, to.buffer.strides[0], to.buffer.strides[1])
         return out
 
 
-def first_nonfinite(array):
-    """Row and column of the first NaN or infinity of a 1-D or 2-D array, or None; nothing as large as the array is made."""
-    cdef Source source = Source(array)
-    cdef const kernel_table *table = _chosen.float32
+cdef Py_ssize_t _first_nonfinite_row(Source source, const kernel_table *table) noexcept:
     cdef Py_ssize_t row
+    if source.rows * source.columns < BRIEF_LOOK:
+        return table.first_nonfinite_row(&source.at, source.columns, 0, source.rows)
     with nogil:
         row = table.first_nonfinite_row(&source.at, source.columns, 0, source.rows)
+    return row
+
+
+def first_nonfinite(array, dtype):
+    """Row and column of the first element that is not finite in a dtype; nothing as large as the array is made."""
+    cdef Source source = Source(array)
+    cdef const kernel_table *table = table_for(dtype)
+    cdef Py_ssize_t row = _first_nonfinite_row(source, table)
     if row == source.rows:
         return None
-    bad = ~np.isfinite(array[row])
-    return int(row), int(np.argmax(bad)) if array.ndim == 2 else 0
+    # That row, seen as a column.
+    cdef source_array elements = source.at
+    elements.data += row * source.at.row_stride
+    elements.row_stride = source.at.column_stride
+    return row, table.first_nonfinite_row(&elements, 1, 0, source.columns)
+
+
+# The quick look ------------------------------------------------------------------------------------------------------
+# What the door would find in a dozen looks of 50 nanoseconds each, from one. It only ever says that an array can be used
+# as it lies; whatever else there is to say, and to refuse, the door says.
+
+cdef Source source_as_it_lies(array):
+    """The source of a NumPy array of native, aligned numbers in one or two dimensions; None for anything else."""
+    if type(array) is not _ndarray:
+        return None
+    try:
+        return Source(array)
+    except (BufferError, TypeError, ValueError):
+        return None
+
+
+cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table):
+    """Whether there are rows of so many columns, all finite in the table's type; one dimension is one column."""
+    return source.rows > 0 and source.columns == columns and _first_nonfinite_row(source, table) == source.rows
+
+
+cdef bint holds_labels(Source source, Py_ssize_t n_classes):
+    """Whether these are contiguous labels of dtype intp, each from 0 to n_classes - 1."""
+    cdef const size_t *label = <const size_t *>source.at.data
+    cdef size_t largest = 0
+    cdef Py_ssize_t i
+    if source.buffer.ndim != 1 or source.at.element_type != _intp or source.at.row_stride != sizeof(Py_ssize_t):
+        return False
+    # Seen as unsigned, a negative label is beyond every other.
+    for i in range(source.rows):
+        largest = max(largest, label[i])
+    return largest < <size_t>n_classes
+
+
+cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size):
+    """Whether it is writeable, C-contiguous, and of that shape and floating-point type."""
+    return (out.buffer.readonly == 0 and out.buffer.ndim == 2 and out.rows == rows and out.columns == columns
+            and out.at.element_type < 2 and out.buffer.itemsize == real_size
+            and out.at.column_stride == real_size and out.at.row_stride == columns * real_size)
+
+
+cdef bint lie_apart(Source a, Source b):
+    """Whether all elements of the one have lower addresses than all of the other."""
+    return _end(a) <= _begin(b) or _end(b) <= _begin(a)
+
+
+cdef const char *_begin(Source source):
+    return source.at.data + min(0, (source.rows - 1) * source.at.row_stride) \
+        + min(0, (source.columns - 1) * source.at.column_stride)
+
+
+cdef const char *_end(Source source):
+    return source.at.data + max(0, (source.rows - 1) * source.at.row_stride) \
+        + max(0, (source.columns - 1) * source.at.column_stride) + source.buffer.itemsize
 
 
 def elementary(str name, x):

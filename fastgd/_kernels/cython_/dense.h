@@ -2,43 +2,53 @@
 #ifndef FASTGD_DENSE_H
 #define FASTGD_DENSE_H
 
+#include "gather.h"
 #include "panels.h"
 #include "transpose.h"
 
-/* A product's unit is one tile: a panel's width and at most TILE_ROWS rows, the rows shared evenly among the tiles. */
-typedef struct {
-    ptrdiff_t panel, row, rows;
-} product_tile;
-
+/* A product's unit is one tile: a panel's width and at most TILE_ROWS rows.  A panel's tiles follow each other. */
 static ptrdiff_t product_units(ptrdiff_t rows, ptrdiff_t columns)
 {
     return ceil_divide(columns, PANEL_WIDTH) * ceil_divide(rows, TILE_ROWS);
 }
 
-INLINE product_tile tile_of_unit(ptrdiff_t unit, ptrdiff_t rows)
+/* Where a tile lies. */
+typedef struct {
+    strips strips;
+    ptrdiff_t panel, strip;
+} tile_place;
+
+INLINE tile_place place_of_unit(ptrdiff_t unit, ptrdiff_t rows)
 {
-    ptrdiff_t strips = ceil_divide(rows, TILE_ROWS), strip, row;
-    if (strips == 1)
-        return (product_tile){unit, 0, rows};
-    strip = unit % strips;
-    row = rows * strip / strips;
-    return (product_tile){unit / strips, row, rows * (strip + 1) / strips - row};
+    strips of = strips_of(rows);
+    if (of.count == 1)
+        return (tile_place){of, unit, 0};
+    return (tile_place){of, unit / of.count, unit % of.count};
+}
+
+INLINE void next_tile(tile_place *place)
+{
+    if (++place->strip == place->strips.count) {
+        place->strip = 0;
+        place->panel++;
+    }
 }
 
 /* output = f(input W + b) */
 static void dense_forward(const dense_layer *layer, const matrix *input, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last)
 {
     const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
-    for (ptrdiff_t unit = first; unit < last; unit++) {
-        product_tile tile = tile_of_unit(unit, rows);
-        ptrdiff_t width = width_of_panel(score, tile.panel);
-        left_rows left = rows_of(input, tile.row);
-        REAL *out = panel_row(score, tile.panel, tile.row);
-        tiles_for(width).multiply_rows((int)tile.rows, &left, panel_row(&layer->weight, tile.panel, 0),
-                                       panel_row(&layer->weight, tile.panel, layer->n_inputs), 0, out);
+    tile_place at = place_of_unit(first, rows);
+    for (; first < last; first++, next_tile(&at)) {
+        ptrdiff_t width = width_of_panel(score, at.panel), row = strip_begin(at.strips, at.strip);
+        ptrdiff_t height = strip_height(at.strips, at.strip);
+        const REAL *weight = panel_row(&layer->weight, at.panel, 0);
+        left_rows left = rows_of(input, row);
+        REAL *out = panel_row(score, at.panel, row);
+        tiles_for(width)->multiply_rows[height](&left, weight, weight + layer->n_inputs * width, 0, out);
         if (layer->activate) {
-            void *arrays[] = {out, panel_row(&layer->output, tile.panel, tile.row)};
-            layer->activate(arrays, tile.rows * width, layer->activation_scalars);
+            void *arrays[] = {out, panel_row(&layer->output, at.panel, row)};
+            layer->activate(arrays, height * width, layer->activation_scalars);
         }
     }
 }
@@ -54,13 +64,14 @@ INLINE void differentiate_run(const dense_layer *layer, ptrdiff_t panel, ptrdiff
 static void backward_input(const dense_layer *layer, const dense_layer *below, ptrdiff_t rows, ptrdiff_t first,
                            ptrdiff_t last)
 {
-    for (ptrdiff_t unit = first; unit < last; unit++) {
-        product_tile tile = tile_of_unit(unit, rows);
-        ptrdiff_t width = width_of_panel(&below->delta, tile.panel);
-        left_rows left = rows_of(&layer->delta, tile.row);
-        REAL *out = panel_row(&below->delta, tile.panel, tile.row);
-        tiles_for(width).multiply_rows((int)tile.rows, &left, panel_row(&layer->transposed, tile.panel, 0), NULL, 0, out);
-        differentiate_run(below, tile.panel, tile.row, tile.rows * width, out);
+    tile_place at = place_of_unit(first, rows);
+    for (; first < last; first++, next_tile(&at)) {
+        ptrdiff_t width = width_of_panel(&below->delta, at.panel), row = strip_begin(at.strips, at.strip);
+        ptrdiff_t height = strip_height(at.strips, at.strip);
+        left_rows left = rows_of(&layer->delta, row);
+        REAL *out = panel_row(&below->delta, at.panel, row);
+        tiles_for(width)->multiply_rows[height](&left, panel_row(&layer->transposed, at.panel, 0), NULL, 0, out);
+        differentiate_run(below, at.panel, row, height * width, out);
     }
 }
 
@@ -120,16 +131,6 @@ static void add_penalty_gradient(const dense_layer *layer, const REAL *weight, p
         gradient[i] += l2 * weight[i] + l1 * (REAL)((weight[i] > 0) - (weight[i] < 0));
 }
 
-/* Runs are short: a call of memcpy would cost more than the copy. */
-INLINE void copy_run(REAL *to, const REAL *from, ptrdiff_t count)
-{
-    ptrdiff_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        vec_store(to + i, vec_load(from + i));
-    if (i < count)
-        vec_store_part(to + i, vec_load_part(from + i, count - i), count - i);
-}
-
 /* Four probes, since one would make every vector wait for the one before it. */
 INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
 {
@@ -142,29 +143,34 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
         probe[0] = vec_finite_probe(probe[0], vec_load(values + i));
     if (i < count)
         probe[1] = vec_finite_probe(probe[1], vec_load_part(values + i, count - i));
-    return vec_sum((probe[0] + probe[1]) + (probe[2] + probe[3])) == 0;
+    return !vec_has_nan((probe[0] + probe[1]) + (probe[2] + probe[3]));
 }
 
-/* A unit's weights from old to new. Weights that would become non-finite are put back, so that a training that diverges
- * leaves finite ones. */
+/* Weights from old to new, the first `penalized` of them with their penalty.  Weights that would become non-finite are put
+ * back, so that a training that diverges leaves finite ones.  arrays: weights, gradient, states; the update leaves the old
+ * weights in the gradient's place. */
+static int update_run(const dense_layer *layer, const update_rule *rule, void *const *arrays, ptrdiff_t penalized, ptrdiff_t count)
+{
+    REAL *weight = arrays[0], *gradient = arrays[1];
+    if (layer->l1 != 0 || layer->l2 != 0)
+        add_penalty_gradient(layer, weight, penalized, gradient);
+    rule->update(arrays, count, rule->scalars);
+    if (run_is_finite(weight, count))
+        return 1;
+    copy_run(weight, gradient, count);
+    return 0;
+}
+
 static int update_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, REAL *gradient)
 {
-    REAL *weight = panel_row(&layer->weight, unit->panel, unit->row), before[UNIT_ELEMENTS] ALIGNED;
-    ptrdiff_t offset = weight - (REAL *)layer->weight.data;
-    ptrdiff_t penalized = unit->rows * unit->width, count = penalized + (unit->ends_with_bias ? unit->width : 0);
+    char *weight = (char *)panel_row(&layer->weight, unit->panel, unit->row);
+    ptrdiff_t offset = weight - layer->weight.data, penalized = unit->rows * unit->width;
     void *arrays[2 + FASTGD_MAX_STATES];
     arrays[0] = weight;
     arrays[1] = gradient;
     for (ptrdiff_t s = 0; s < rule->n_states; s++)
-        arrays[2 + s] = (REAL *)layer->state[s].data + offset;
-    if (layer->l1 != 0 || layer->l2 != 0)
-        add_penalty_gradient(layer, weight, penalized, gradient);
-    copy_run(before, weight, count);
-    rule->update(arrays, count, rule->scalars);
-    if (run_is_finite(weight, count))
-        return 1;
-    copy_run(weight, before, count);
-    return 0;
+        arrays[2 + s] = layer->state[s].data + offset;
+    return update_run(layer, rule, arrays, penalized, penalized + (unit->ends_with_bias ? unit->width : 0));
 }
 
 /* Bytes of a layer's weights up to which they and the states are taken to be in the L2 cache already: prefetching
@@ -187,18 +193,19 @@ INLINE void prefetch_unit(const dense_layer *layer, const update_rule *rule, con
 INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff_t rows, const weight_unit *unit, int add,
                           REAL *gradient)
 {
-    tile_functions tiles = tiles_for(unit->width);
+    const tile_functions *tiles = tiles_for(unit->width);
     const REAL *left = panel_row(input, unit->input_panel, 0), *right = panel_row(&layer->delta, unit->panel, 0);
-    ptrdiff_t left_width = width_of_panel(input, unit->input_panel), count = ceil_divide(unit->rows, TILE_ROWS);
-    REAL *bias = gradient + unit->rows * unit->width;
-    for (ptrdiff_t t = 0, begin = 0; t < count; t++) {
-        ptrdiff_t end = t + 1 == count ? unit->rows : unit->rows * (t + 1) / count;
-        REAL *tile = gradient + begin * unit->width;
-        tiles.multiply_columns((int)(end - begin), rows, left + begin, left_width, right, add ? tile : NULL, tile);
-        begin = end;
+    ptrdiff_t left_width = width_of_panel(input, unit->input_panel);
+    REAL *tile = gradient, *bias = gradient + unit->rows * unit->width;
+    strips of = strips_of(unit->rows);
+    for (ptrdiff_t strip = 0; strip < of.count; strip++) {
+        ptrdiff_t height = strip_height(of, strip);
+        tiles->multiply_columns[height](rows, left, left_width, right, add ? tile : NULL, tile);
+        left += height;
+        tile += height * unit->width;
     }
     if (unit->ends_with_bias)
-        tiles.sum_columns(rows, right, add ? bias : NULL, bias);
+        tiles->sum_columns(rows, right, add ? bias : NULL, bias);
 }
 
 /* The gradient of each unit of weights goes to the optimizer from L1: the gradient matrix never exists, unless it is

@@ -52,7 +52,7 @@ typedef struct {
 } dense_layer;
 
 typedef struct {
-    block_function update;
+    block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
 } update_rule;
@@ -65,9 +65,76 @@ typedef struct {
     matrix values;
 } target_rows;
 
+/* A barrier that spins, because a phase lasts microseconds, and yields the core once it has waited long: on a machine
+ * that is oversubscribed the partner may not be running at all. */
+typedef struct {
+    int size;
+    char apart[FASTGD_ALIGNMENT];
+    int arrived;
+    char apart_too[FASTGD_ALIGNMENT];
+    int round;
+} team_barrier;
+
+enum job_kind { TRAIN, EVALUATE, GRADIENTS, PREDICT };
+enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, MULTICLASS_HINGE };
+enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
+
+/* What one call of the engine is to do. */
+typedef struct {
+    int kind;
+    source_array x, y;                      /* y: target values; unused with labels */
+    const ptrdiff_t *labels;
+    const double *weights;                  /* of the rows; NULL: all 1 */
+    ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
+    uint64_t seed;
+    ptrdiff_t epoch, first_epoch;
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars) */
+    ptrdiff_t n_scalars;
+    double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
+    ptrdiff_t layer;                        /* PREDICT: the last layer to run */
+    int link;
+    char *out;
+    ptrdiff_t out_row_stride, out_column_stride;
+} job_description;
+
+/* What the team's first member writes down for the others, and at the end for the caller. */
+typedef struct {
+    ptrdiff_t first, last;                  /* the batch: positions in the order */
+    double weight_sum;
+    int stop, status;
+    ptrdiff_t done;
+    int nonfinite_weights;
+    double loss_sum, correct_sum, total_weight;
+} progress;
+
+/* A stack of dense layers with everything that its schedules need. */
+typedef struct {
+    dense_layer *layers;
+    ptrdiff_t n_layers, n_inputs;
+    int loss;                               /* a loss_kind */
+    block_function elementwise, link;       /* link: NULL for linear and softmax */
+    int softmax_link, by_sides, penalized;
+    update_rule rule;
+    double rule_scalars[FASTGD_MAX_SCALARS];    /* as REAL */
+    ptrdiff_t capacity;                     /* rows that the buffers below have room for */
+    matrix input;
+    target_rows target;
+    ptrdiff_t *batch_labels;
+    void *row_scale;                        /* REAL: weight of each row over the batch's total */
+    void *row_sums;                         /* REAL: what the losses of softmax cross-entropy want the logarithms of */
+    double *row_losses, *row_weights;
+    ptrdiff_t *order;                       /* NULL: rows as they lie */
+    job_description job;
+    progress now;
+    team_barrier barrier;
+} network;
+
 typedef struct {
     const char *instruction_set;
     ptrdiff_t real_size, panel_width;
+
+    /* One member's part of net->job. */
+    void (*work)(network *net, int member);
 
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);
@@ -85,23 +152,15 @@ typedef struct {
     /* false: an update would have made a weight non-finite; that tile keeps its old weights. */
     int (*backward_weight)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use,
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
-    int (*update_from_gradient)(const dense_layer *layer, const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
-    /* l2/2 |W|^2 + l1 |W|, without the biases. */
-    double (*penalty)(const dense_layer *layer);
 
     /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
     void (*elementwise_loss)(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
                              double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
-    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale,
+    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
                                   double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
     void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
                              double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
-    void (*softmax)(matrix *score, ptrdiff_t first, ptrdiff_t last);
-    void (*apply)(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last);
     void (*differentiate)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
-    /* 1, 0 or the share in between: by the largest score; by the side of zero of every score. */
-    double (*count_correct)(const matrix *score, const target_rows *target, ptrdiff_t row);
-    double (*count_correct_sides)(const matrix *score, const target_rows *target, ptrdiff_t row);
 
     const named_blocks *activations, *losses, *optimizers, *elementary;
     ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary;
@@ -121,6 +180,13 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
 {
     return m->rows * ((m->panels - 1) * panel_width + m->last_width) * real_size;
 }
+
+/* Rows whose activations are kept at a time.  Larger batches go through in equal parts whose gradients are added up,
+ * which bounds the memory and keeps the panels of a part in the L2 cache. */
+#define FASTGD_MOST_ROWS 512
+
+/* Into how many parts of at most so many rows. */
+static inline ptrdiff_t parts_of(ptrdiff_t rows, ptrdiff_t most) { return (rows + most - 1) / most; }
 
 /* Rows of a transpose: its blocks write the padding too, up to 16 rows. */
 static inline ptrdiff_t transposed_rows(ptrdiff_t n_outputs) { return (n_outputs + 15) / 16 * 16; }
@@ -149,16 +215,6 @@ static inline void engine_leave(uint64_t before) { __asm__ volatile("msr fpcr, %
 static inline uint64_t engine_enter(void) { return 0; }
 static inline void engine_leave(uint64_t before) { (void)before; }
 #endif
-
-/* A barrier that spins, because a phase lasts microseconds, and yields the core once it has waited long: on a machine
- * that is oversubscribed the partner may not be running at all. */
-typedef struct {
-    int size;
-    char apart[FASTGD_ALIGNMENT];
-    int arrived;
-    char apart_too[FASTGD_ALIGNMENT];
-    int round;
-} team_barrier;
 
 #if defined(_WIN32)
 __declspec(dllimport) int __stdcall SwitchToThread(void);

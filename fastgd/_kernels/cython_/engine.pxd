@@ -6,9 +6,18 @@ cdef extern from "engine.h" nogil:
         FASTGD_MAX_STATES
         FASTGD_MAX_SCALARS
         FASTGD_ALIGNMENT
+        FASTGD_MOST_ROWS
         UPDATE_WEIGHTS
         STORE_GRADIENT
         ADD_TO_GRADIENT
+        TRAIN
+        EVALUATE
+        GRADIENTS
+        PREDICT
+        NO_LOSS
+        ELEMENTWISE
+        SOFTMAX_CROSS_ENTROPY
+        MULTICLASS_HINGE
 
     ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
 
@@ -56,10 +65,69 @@ cdef extern from "engine.h" nogil:
         const Py_ssize_t *labels
         matrix values
 
+    ctypedef struct team_barrier:
+        int size
+
+    ctypedef struct job_description:
+        int kind
+        source_array x
+        source_array y
+        const Py_ssize_t *labels
+        const double *weights
+        Py_ssize_t n_rows
+        Py_ssize_t batch_size
+        Py_ssize_t n_steps
+        Py_ssize_t step
+        Py_ssize_t steps_per_epoch
+        uint64_t seed
+        Py_ssize_t epoch
+        Py_ssize_t first_epoch
+        const double *scalars
+        Py_ssize_t n_scalars
+        double *losses
+        Py_ssize_t layer
+        int link
+        char *out
+        Py_ssize_t out_row_stride
+        Py_ssize_t out_column_stride
+
+    ctypedef struct progress:
+        int status
+        Py_ssize_t done
+        double loss_sum
+        double correct_sum
+        double total_weight
+
+    ctypedef struct network:
+        dense_layer *layers
+        Py_ssize_t n_layers
+        Py_ssize_t n_inputs
+        int loss
+        block_function elementwise
+        block_function link
+        int softmax_link
+        int by_sides
+        int penalized
+        update_rule rule
+        double *rule_scalars
+        Py_ssize_t capacity
+        matrix input
+        target_rows target
+        Py_ssize_t *batch_labels
+        void *row_scale
+        void *row_sums
+        double *row_losses
+        double *row_weights
+        Py_ssize_t *order
+        job_description job
+        progress now
+        team_barrier barrier
+
     ctypedef struct kernel_table:
         const char *instruction_set
         Py_ssize_t real_size
         Py_ssize_t panel_width
+        void work(network *, int) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -70,19 +138,13 @@ cdef extern from "engine.h" nogil:
         void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
-        int update_from_gradient(const dense_layer *, const update_rule *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        double penalty(const dense_layer *) noexcept nogil
         void elementwise_loss(block_function, const matrix *, const target_rows *, const void *, double *, matrix *,
                               Py_ssize_t, Py_ssize_t) noexcept nogil
-        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, double *, matrix *,
+        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
                                    Py_ssize_t, Py_ssize_t) noexcept nogil
         void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,
                               Py_ssize_t, Py_ssize_t) noexcept nogil
-        void softmax(matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void apply(block_function, const void *, matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void differentiate(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        double count_correct(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
-        double count_correct_sides(const matrix *, const target_rows *, Py_ssize_t) noexcept nogil
         const named_blocks *activations
         const named_blocks *losses
         const named_blocks *optimizers
@@ -98,16 +160,13 @@ cdef extern from "engine.h" nogil:
         const kernel_table *float32
         const kernel_table *float64
 
-    ctypedef struct team_barrier:
-        int size
-
     const instruction_set fastgd_instruction_sets[]
     matrix matrix_of_shape(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t panel_width, Py_ssize_t real_size)
     Py_ssize_t matrix_bytes(const matrix *, Py_ssize_t panel_width, Py_ssize_t real_size)
+    Py_ssize_t parts_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil
     Py_ssize_t transposed_rows(Py_ssize_t n_outputs)
     uint64_t engine_enter()
     void engine_leave(uint64_t)
-    void team_wait(team_barrier *)
 
 
 cdef extern from "philox.h" nogil:

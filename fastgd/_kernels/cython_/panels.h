@@ -57,6 +57,16 @@ INLINE left_rows rows_of(const matrix *m, ptrdiff_t row)
                        m->last_width};
 }
 
+/* The products of tile.h for one panel width: by the number of rows, from 1 to TILE_ROWS. */
+typedef void (*multiply_rows)(const left_rows *left, const REAL *right, const REAL *start, ptrdiff_t start_stride, REAL *out);
+typedef void (*multiply_columns)(ptrdiff_t depth, const REAL *left, ptrdiff_t left_width, const REAL *right,
+                                 const REAL *start, REAL *out);
+typedef struct {
+    const multiply_rows *multiply_rows;
+    const multiply_columns *multiply_columns;
+    void (*sum_columns)(ptrdiff_t depth, const REAL *right, const REAL *start, REAL *sums);
+} tile_functions;
+
 #define TILE_BYTES 16
 #define TILE_VECTORS 1
 #define TILE_NAME(x) x##_16_bytes
@@ -78,26 +88,33 @@ INLINE left_rows rows_of(const matrix *m, ptrdiff_t row)
 #define TILE_NAME(x) x##_full_width
 #include "tile.h"
 
-typedef struct {
-    void (*multiply_rows)(int, const left_rows *, const REAL *, const REAL *, ptrdiff_t, REAL *);
-    void (*multiply_columns)(int, ptrdiff_t, const REAL *, ptrdiff_t, const REAL *, const REAL *, REAL *);
-    void (*sum_columns)(ptrdiff_t, const REAL *, const REAL *, REAL *);
-} tile_functions;
-
-#define TILES(width) (tile_functions){multiply_rows_##width, multiply_columns_##width, sum_columns_##width}
-INLINE tile_functions tiles_for(ptrdiff_t width)
+INLINE const tile_functions *tiles_for(ptrdiff_t width)
 {
     switch (width * sizeof(REAL)) {
-    case 16: return TILES(16_bytes);
+    case 16: return &tile_functions_16_bytes;
 #if VECTOR_BYTES >= 32
-    case 32: return TILES(32_bytes);
+    case 32: return &tile_functions_32_bytes;
 #endif
 #if VECTOR_BYTES >= 64
-    case 64: return TILES(64_bytes);
+    case 64: return &tile_functions_64_bytes;
 #endif
-    default: return TILES(full_width);
+    default: return &tile_functions_full_width;
     }
 }
-#undef TILES
+
+/* A number of rows as few strips of at most TILE_ROWS, the first ones one row higher where it does not come out even. */
+typedef struct {
+    ptrdiff_t count, height, higher;
+} strips;
+
+INLINE strips strips_of(ptrdiff_t rows)
+{
+    ptrdiff_t count = ceil_divide(rows, TILE_ROWS), height = count == 1 ? rows : rows / count;
+    return (strips){count, height, rows - count * height};
+}
+
+INLINE ptrdiff_t strip_begin(strips of, ptrdiff_t strip) { return strip * of.height + smaller(strip, of.higher); }
+
+INLINE ptrdiff_t strip_height(strips of, ptrdiff_t strip) { return of.height + (strip < of.higher); }
 
 #endif

@@ -91,21 +91,19 @@ INLINE void TILE_NAME(columns_product)(int rows, ptrdiff_t depth, const REAL *le
     TILE_NAME(finish)(sum, rows, out);
 }
 
-/* The number of rows must be a constant for the sums to stay in registers: one case each. */
-#define CASE(n) case n: TILE_NAME(rows_product)(n, left, right, start, start_stride, out); break;
-static void TILE_NAME(multiply_rows)(int rows, const left_rows *left, const REAL *right, const REAL *start,
-                                     ptrdiff_t start_stride, REAL *out)
-{
-    switch (rows) { EACH_TILE_HEIGHT(CASE) }
-}
-#undef CASE
-
-#define CASE(n) case n: TILE_NAME(columns_product)(n, depth, left, left_width, right, start, out); break;
-static void TILE_NAME(multiply_columns)(int rows, ptrdiff_t depth, const REAL *left, ptrdiff_t left_width,
-                                        const REAL *right, const REAL *start, REAL *out)
-{
-    switch (rows) { EACH_TILE_HEIGHT(CASE) }
-}
+/* The number of rows must be a constant for the sums to stay in registers: one function for each. */
+#define CASE(n) \
+    static void TILE_NAME(multiply_##n##_rows)(const left_rows *left, const REAL *right, const REAL *start, \
+                                               ptrdiff_t start_stride, REAL *out) \
+    { \
+        TILE_NAME(rows_product)(n, left, right, start, start_stride, out); \
+    } \
+    static void TILE_NAME(multiply_##n##_columns)(ptrdiff_t depth, const REAL *left, ptrdiff_t left_width, \
+                                                  const REAL *right, const REAL *start, REAL *out) \
+    { \
+        TILE_NAME(columns_product)(n, depth, left, left_width, right, start, out); \
+    }
+EACH_TILE_HEIGHT(CASE)
 #undef CASE
 
 /* sums[c] = start[c] + sum_k right[k, c]: the bias's gradient. */
@@ -118,6 +116,15 @@ static void TILE_NAME(sum_columns)(ptrdiff_t depth, const REAL *right, const REA
             sum[0][v] += TILE_NAME(load)(right + v * TILE_LANES);
     TILE_NAME(finish)(sum, 1, sums);
 }
+
+#define CASE(n) [n] = TILE_NAME(multiply_##n##_rows),
+static const multiply_rows TILE_NAME(multiply_rows)[] = {EACH_TILE_HEIGHT(CASE)};
+#undef CASE
+#define CASE(n) [n] = TILE_NAME(multiply_##n##_columns),
+static const multiply_columns TILE_NAME(multiply_columns)[] = {EACH_TILE_HEIGHT(CASE)};
+#undef CASE
+static const tile_functions TILE_NAME(tile_functions) = {TILE_NAME(multiply_rows), TILE_NAME(multiply_columns),
+                                                         TILE_NAME(sum_columns)};
 
 #undef TILE_WIDTH
 #undef TILE_LANES

@@ -77,6 +77,8 @@ INLINE VEC vec_with_sign_of(VEC magnitude, VEC sign)
 #define vec_sqrt(a) ((VEC)_mm512_sqrt_ps((__m512)(a)))
 #define vec_max(a, b) ((VEC)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define vec_min(a, b) ((VEC)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define vec_scale_by_power(a, n) ((VEC)_mm512_scalef_ps((__m512)(a), (__m512)(n)))
+#define vec_has_nan(a) (_mm512_cmp_ps_mask((__m512)(a), (__m512)(a), _CMP_UNORD_Q) != 0)
 #define PART_MASK(count) ((__mmask16)((1u << (count)) - 1))
 INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count)
 {
@@ -95,6 +97,8 @@ INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count)
 #define vec_sqrt(a) ((VEC)_mm512_sqrt_pd((__m512d)(a)))
 #define vec_max(a, b) ((VEC)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
 #define vec_min(a, b) ((VEC)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
+#define vec_scale_by_power(a, n) ((VEC)_mm512_scalef_pd((__m512d)(a), (__m512d)(n)))
+#define vec_has_nan(a) (_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(a), _CMP_UNORD_Q) != 0)
 #define PART_MASK(count) ((__mmask8)((1u << (count)) - 1))
 INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm512_maskz_loadu_pd(PART_MASK(count), p); }
 INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm512_mask_storeu_pd(p, PART_MASK(count), (__m512d)v); }
@@ -210,6 +214,22 @@ INLINE REAL vec_largest(VEC v)
     REDUCE(v, vec_max, LANES)
     return v[0];
 }
+
+#if defined(NATIVE_AVX2)
+#define vec_has_nan(a) (_mm256_movemask_epi8((__m256i)((a) != (a))) != 0)
+#elif defined(NATIVE_SSE2)
+#define vec_has_nan(a) (_mm_movemask_epi8((__m128i)((a) != (a))) != 0)
+#elif defined(NATIVE_NEON)
+#define vec_has_nan(a) (vmaxvq_u32((uint32x4_t)((a) != (a))) != 0)
+#elif !defined(NATIVE_AVX512)
+INLINE int vec_has_nan(VEC a)
+{
+    INTEGER any = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        any |= (a != a)[i];
+    return any != 0;
+}
+#endif
 
 /* NaN where any lane is NaN or infinite, else zero. */
 INLINE VEC vec_finite_probe(VEC probe, VEC v) { return probe + v * vec_splat((REAL)0); }

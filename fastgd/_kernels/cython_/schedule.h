@@ -1,0 +1,386 @@
+/* The schedules over a whole network: which kernel runs on which buffers, in which order, shared by which threads.
+ *
+ * A team of threads enters together and stays for many steps.  Each phase's work is cut into units whose results do not
+ * depend on who computes them; a barrier ends the phase.  So the bits are the same for any number of threads.
+ *
+ * The schedules are compiled together with the kernels: of a step of the smallest networks, half was spent on calls
+ * between them.
+ */
+#ifndef FASTGD_SCHEDULE_H
+#define FASTGD_SCHEDULE_H
+
+#include "dense.h"
+#include "gather.h"
+#include "narrow.h"
+#include "philox.h"
+#include "rowwise.h"
+
+/* Units, or rows, first .. last-1 are a member's. */
+typedef struct {
+    ptrdiff_t first, last;
+} range;
+
+INLINE range share(const network *net, int member, ptrdiff_t count)
+{
+    int team = net->barrier.size;
+    if (team == 1)
+        return (range){0, count};
+    return (range){count * member / team, count * (member + 1) / team};
+}
+
+INLINE const matrix *input_of_layer(const network *net, ptrdiff_t k)
+{
+    return k == 0 ? &net->input : &net->layers[k - 1].output;
+}
+
+/* The kernels, each as a phase: this member's share of it ----------------------------------------------------------- */
+
+static void gather_targets(network *net, range rows, ptrdiff_t first)
+{
+    const ptrdiff_t *order = net->order;
+    const double *weights = net->job.weights;
+    double one_share = 1 / net->now.weight_sum;
+    REAL *scale = net->row_scale;
+    if (net->loss == ELEMENTWISE)
+        one_share /= (double)net->layers[net->n_layers - 1].n_outputs;
+    for (ptrdiff_t i = rows.first; i < rows.last; i++) {
+        net->row_weights[i] = weights == NULL ? 1 : weights[order ? order[first + i] : first + i];
+        scale[i] = (REAL)(net->row_weights[i] * one_share);
+    }
+    if (net->job.labels != NULL && order == NULL)
+        net->target.labels = net->job.labels + first;
+    else if (net->job.labels != NULL)
+        for (ptrdiff_t i = rows.first; i < rows.last; i++)
+            net->batch_labels[i] = net->job.labels[order[first + i]];
+}
+
+/* Inputs, targets and weights of the batch's rows, from the user's arrays. */
+static void gather_rows(network *net, int member, ptrdiff_t first, ptrdiff_t count)
+{
+    range rows = share(net, member, count);
+    source_array x = net->job.x, y = net->job.y;
+    const ptrdiff_t *order = net->order ? net->order + first : NULL;
+    if (order == NULL) {
+        x.data += first * x.row_stride;
+        y.data += first * y.row_stride;
+    }
+    gather(&x, order, rows.first, rows.last, &net->input);
+    if (net->job.kind == PREDICT)
+        return;
+    if (net->job.labels == NULL)
+        gather(&y, order, rows.first, rows.last, &net->target.values);
+    gather_targets(net, rows, first);
+}
+
+static void forward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows)
+{
+    dense_layer *layer = &net->layers[k];
+    range units = share(net, member, product_units(rows, layer->n_outputs));
+    dense_forward(layer, input_of_layer(net, k), rows, units.first, units.last);
+    team_wait(&net->barrier);
+}
+
+static void transpose_layer(network *net, int member, ptrdiff_t k)
+{
+    range panels = share(net, member, net->layers[k].transposed.panels);
+    transpose_weight(&net->layers[k], panels.first, panels.last);
+}
+
+/* Sum of w l, four rows at a time: one by one, every row would wait for the row before it. */
+static double weighted_loss(const network *net, range rows)
+{
+    const double *w = net->row_weights, *l = net->row_losses;
+    double sum = 0;
+    ptrdiff_t i = rows.first;
+    for (; i + 4 <= rows.last; i += 4)
+        sum += (w[i] * l[i] + w[i + 1] * l[i + 1]) + (w[i + 2] * l[i + 2] + w[i + 3] * l[i + 3]);
+    for (; i < rows.last; i++)
+        sum += w[i] * l[i];
+    return sum;
+}
+
+/* Losses of the rows and the gradient of the last layer's scores; of softmax cross-entropy without the logarithms.  Returns
+ * whether the losses will be finite. */
+static int begin_losses(network *net, range rows, int gradient)
+{
+    dense_layer *last = &net->layers[net->n_layers - 1];
+    const void *scale = gradient ? net->row_scale : NULL;
+    if (net->loss == SOFTMAX_CROSS_ENTROPY)
+        return softmax_gradient(&last->output, &net->target, scale, net->row_sums, net->row_losses, &last->delta,
+                                rows.first, rows.last);
+    if (net->loss == MULTICLASS_HINGE)
+        multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
+    else
+        elementwise_loss(net->elementwise, &last->output, &net->target, scale, net->row_losses, &last->delta, rows.first,
+                         rows.last);
+    return isfinite(weighted_loss(net, rows));
+}
+
+static void finish_losses(network *net, range rows)
+{
+    if (net->loss == SOFTMAX_CROSS_ENTROPY)
+        add_logarithms(net->row_sums, net->row_losses, rows.first, rows.last);
+}
+
+static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
+{
+    range rows = share(net, member, count);
+    begin_losses(net, rows, gradient);
+    finish_losses(net, rows);
+    if (gradient)
+        differentiate(&net->layers[net->n_layers - 1], rows.first, rows.last);
+}
+
+/* A layer's gradient passes to the one below through the transpose that was made before any update, so the weights may
+ * change in the same phase. */
+static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, int use)
+{
+    dense_layer *layer = &net->layers[k];
+    range units;
+    if (k > 0) {
+        units = share(net, member, product_units(rows, layer->n_inputs));
+        backward_input(layer, layer - 1, rows, units.first, units.last);
+    }
+    units = share(net, member, weight_units(layer));
+    if (!backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last))
+        net->now.nonfinite_weights = 1;
+    team_wait(&net->barrier);
+}
+
+static void update_layer(network *net, int member, ptrdiff_t k)
+{
+    range units = share(net, member, weight_units(&net->layers[k]));
+    if (!update_from_gradient(&net->layers[k], &net->rule, units.first, units.last))
+        net->now.nonfinite_weights = 1;
+}
+
+/* A batch ------------------------------------------------------------------------------------------------------------ */
+
+/* Every member computes the sums whole: they are read before the update, and cheap beside the products. */
+static double penalty_of_layers(const network *net)
+{
+    double sum = 0;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++)
+        if (net->layers[k].l1 != 0 || net->layers[k].l2 != 0)
+            sum += penalty(&net->layers[k]);
+    return sum;
+}
+
+/* Forward through all layers, then the loss and its gradient: sum of w l, and the penalty once a step. */
+static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t last, int first_part)
+{
+    ptrdiff_t rows = last - first;
+    gather_rows(net, member, first, rows);
+    team_wait(&net->barrier);
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        if (first_part && k > 0)
+            transpose_layer(net, member, k);
+        forward_layer(net, member, k, rows);
+    }
+    loss_of_scores(net, member, rows, 1);
+    team_wait(&net->barrier);
+    return weighted_loss(net, (range){0, rows}) + (first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
+}
+
+/* The positions of a batch are cut into equal parts; gradients are stored by the first and added to by the others. */
+static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t last, int use_of_whole)
+{
+    ptrdiff_t rows = last - first, parts = parts_of(rows, FASTGD_MOST_ROWS);
+    double loss = 0;
+    for (ptrdiff_t part = 0; part < parts; part++) {
+        ptrdiff_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+        loss += loss_of_rows(net, member, first + begin, first + end, part == 0);
+        if (!isfinite(loss))
+            break;
+        for (ptrdiff_t k = net->n_layers - 1; k >= 0; k--)
+            backward_layer(net, member, k, end - begin,
+                           parts == 1 ? use_of_whole : part == 0 ? STORE_GRADIENT : ADD_TO_GRADIENT);
+    }
+    return loss;
+}
+
+static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last)
+{
+    double sum = 0;
+    if (net->job.weights == NULL)
+        return (double)(last - first);
+    for (ptrdiff_t i = first; i < last; i++)
+        sum += net->job.weights[net->order ? net->order[i] : i];
+    return sum;
+}
+
+/* Training ----------------------------------------------------------------------------------------------------------- */
+
+/* Which rows, of which total weight, with which scalars. */
+static void begin_step(network *net, ptrdiff_t k)
+{
+    const job_description *job = &net->job;
+    if (net->order != NULL && (k == 0 || job->step == 0))
+        philox_permutation(job->seed, (uint32_t)job->epoch, job->n_rows, net->order);
+    net->now.first = job->step * job->batch_size;
+    net->now.last = smaller(net->now.first + job->batch_size, job->n_rows);
+    net->now.loss_sum = 0;
+    net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
+    for (ptrdiff_t i = 0; i < job->n_scalars; i++)
+        ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+}
+
+/* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
+static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t rows)
+{
+    strips tiles = strips_of(rows);
+    range all = {0, rows};
+    narrow_layer *first = narrow->layers, *last = first + narrow->n_layers - 1;
+    double penalty = net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0;
+    gather_rows(net, 0, net->now.first, rows);
+    for (narrow_layer *at = first + 1; at <= last; at++)
+        narrow_transpose(at);
+    for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
+        for (narrow_layer *at = first; at <= last; at++)
+            narrow_forward(at, strip_begin(tiles, tile), strip_height(tiles, tile));
+    if (!begin_losses(net, all, 1))
+        return NAN;
+    differentiate(last->layer, 0, rows);
+    for (narrow_layer *at = last; at >= first; at--) {
+        for (ptrdiff_t tile = 0; tile < tiles.count && at > first; tile++)
+            narrow_backward_input(at, strip_begin(tiles, tile), strip_height(tiles, tile));
+        if (!narrow_update(at, &net->rule, rows))
+            net->now.nonfinite_weights = 1;
+    }
+    finish_losses(net, all);
+    return weighted_loss(net, all) + penalty;
+}
+
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
+static void descend(network *net, int member)
+{
+    double loss = pass_parts(net, member, net->now.first, net->now.last, UPDATE_WEIGHTS);
+    if (net->now.last - net->now.first > FASTGD_MOST_ROWS && isfinite(loss)) {
+        for (ptrdiff_t k = 0; k < net->n_layers; k++)
+            update_layer(net, member, k);
+        team_wait(&net->barrier);
+    }
+    if (member == 0)
+        net->now.loss_sum = loss;
+}
+
+static void end_step(network *net, ptrdiff_t k)
+{
+    job_description *job = &net->job;
+    double *losses = job->losses + 2 * (job->epoch - job->first_epoch);
+    if (net->now.weight_sum > 0 && !isfinite(net->now.loss_sum)) {
+        net->now.status = NONFINITE_LOSS;
+        net->now.stop = 1;
+        return;
+    }
+    if (net->now.nonfinite_weights) {
+        net->now.status = NONFINITE_WEIGHTS;
+        net->now.stop = 1;
+    }
+    losses[0] += net->now.loss_sum;
+    losses[1] += net->now.weight_sum;
+    net->now.done = k + 1;
+    if (++job->step == job->steps_per_epoch) {
+        job->step = 0;
+        job->epoch++;
+    }
+}
+
+static void train(network *net, int member)
+{
+    narrow_network narrow = narrow_network_of(net);
+    for (ptrdiff_t k = 0; k < net->job.n_steps && !net->now.stop; k++) {
+        if (member == 0)
+            begin_step(net, k);
+        team_wait(&net->barrier);
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= FASTGD_MOST_ROWS)
+            net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
+        else if (net->now.weight_sum > 0)
+            descend(net, member);
+        if (member == 0)
+            end_step(net, k);
+        team_wait(&net->barrier);
+    }
+}
+
+/* The other jobs ----------------------------------------------------------------------------------------------------- */
+
+static void loss_and_gradients(network *net, int member)
+{
+    double loss;
+    if (member == 0)
+        net->now.weight_sum = sum_of_weights(net, 0, net->job.n_rows);
+    team_wait(&net->barrier);
+    loss = pass_parts(net, member, 0, net->job.n_rows, STORE_GRADIENT);
+    if (member == 0) {
+        net->now.loss_sum = loss;
+        net->now.total_weight = net->now.weight_sum;
+    }
+}
+
+static void account_rows(network *net, ptrdiff_t rows)
+{
+    const matrix *score = &net->layers[net->n_layers - 1].output;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        double correct = 0;
+        if (net->loss != ELEMENTWISE)
+            correct = count_correct(score, &net->target, i);
+        else if (net->by_sides)
+            correct = count_correct_sides(score, &net->target, i);
+        net->now.loss_sum += net->row_weights[i] * net->row_losses[i];
+        net->now.correct_sum += net->row_weights[i] * correct;
+        net->now.total_weight += net->row_weights[i];
+    }
+}
+
+static void evaluate(network *net, int member)
+{
+    net->now.weight_sum = 1;
+    for (ptrdiff_t first = 0; first < net->job.n_rows; first += net->capacity) {
+        ptrdiff_t rows = smaller(net->capacity, net->job.n_rows - first);
+        gather_rows(net, member, first, rows);
+        team_wait(&net->barrier);
+        for (ptrdiff_t k = 0; k < net->n_layers; k++)
+            forward_layer(net, member, k, rows);
+        loss_of_scores(net, member, rows, 0);
+        team_wait(&net->barrier);
+        if (member == 0)
+            account_rows(net, rows);
+        team_wait(&net->barrier);
+    }
+}
+
+static void predict(network *net, int member)
+{
+    const job_description *job = &net->job;
+    matrix *output = &net->layers[job->layer].output;
+    for (ptrdiff_t first = 0; first < job->n_rows; first += net->capacity) {
+        ptrdiff_t count = smaller(net->capacity, job->n_rows - first);
+        range rows = share(net, member, count);
+        gather_rows(net, member, first, count);
+        team_wait(&net->barrier);
+        for (ptrdiff_t k = 0; k <= job->layer; k++)
+            forward_layer(net, member, k, count);
+        if (job->link && net->softmax_link)
+            softmax(output, rows.first, rows.last);
+        else if (job->link && net->link)
+            apply(net->link, NULL, output, rows.first, rows.last);
+        scatter(output, rows.first, rows.last, job->out + (first + rows.first) * job->out_row_stride,
+                job->out_row_stride, job->out_column_stride);
+        team_wait(&net->barrier);
+    }
+}
+
+static void work(network *net, int member)
+{
+    uint64_t before = engine_enter();
+    switch (net->job.kind) {
+    case TRAIN: train(net, member); break;
+    case GRADIENTS: loss_and_gradients(net, member); break;
+    case EVALUATE: evaluate(net, member); break;
+    case PREDICT: predict(net, member); break;
+    }
+    engine_leave(before);
+}
+
+#endif
