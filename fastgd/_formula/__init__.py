@@ -19,7 +19,22 @@ from .declare import (
     optimizer,
     rowwise_loss,
 )
-from .language import Formula, FormulaError, exp, expm1, log, log1p, maximum, minimum, sqrt, tanh
+from .language import (
+    Formula,
+    FormulaError,
+    cos,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    normal_cdf,
+    sin,
+    sqrt,
+    tanh,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -31,6 +46,8 @@ __all__ = [
     "Loss",
     "OptimizerRule",
     "activation",
+    "cos",
+    "erf",
     "exp",
     "expm1",
     "get",
@@ -39,8 +56,10 @@ __all__ = [
     "loss",
     "maximum",
     "minimum",
+    "normal_cdf",
     "optimizer",
     "rowwise_loss",
+    "sin",
     "sqrt",
     "tanh",
 ]

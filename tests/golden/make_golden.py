@@ -42,21 +42,75 @@ def signed_magnitudes(smallest: float, largest: float, count: int) -> np.ndarray
 # -------------------------------------------------------------------------------------------- high precision
 def activation_rows() -> dict[str, list]:
     """[z, f(z), f'(z)] of every activation at 256 points."""
-    from mpmath import cosh, exp, log, mpf, tanh
+    from mpmath import cos, cosh, exp, expm1, log, mpf, ncdf, npdf, pi, sin, sqrt, tanh
 
-    slope = mpf(0.01)
+    slope, cubic = mpf(0.01), mpf("0.044715")
+    alpha, scale = mpf("1.6732632423543772848170429916717"), mpf("1.0507009873554804934193349852946")
+
+    def sigmoid(z):
+        return 1 / (1 + exp(-z))
+
+    def sigmoid_derivative(z):
+        return exp(-z) / (1 + exp(-z)) ** 2
+
+    def softplus(z):
+        return log(1 + exp(z))
+
+    def tanh_argument(z):
+        return 2 * sqrt(2 / pi) * (z + cubic * z**3)
+
+    def within(z, low, high, inside):
+        return inside if low < z < high else mpf(0)
+
     functions = {
         "linear": (lambda z: z, lambda z: mpf(1)),
         "relu": (lambda z: max(z, mpf(0)), lambda z: mpf(z > 0)),
         "leaky_relu": (lambda z: z if z > 0 else slope * z, lambda z: mpf(1) if z > 0 else slope),
-        "sigmoid": (lambda z: 1 / (1 + exp(-z)), lambda z: exp(-z) / (1 + exp(-z)) ** 2),
+        "relu6": (lambda z: min(max(z, mpf(0)), mpf(6)), lambda z: within(z, 0, 6, mpf(1))),
+        "elu": (lambda z: z if z > 0 else expm1(z), lambda z: mpf(1) if z > 0 else exp(z)),
+        "selu": (
+            lambda z: scale * (z if z > 0 else alpha * expm1(z)),
+            lambda z: scale * (1 if z > 0 else alpha * exp(z)),
+        ),
+        "celu": (lambda z: z if z > 0 else expm1(z), lambda z: mpf(1) if z > 0 else exp(z)),
+        "gelu": (lambda z: z * ncdf(z), lambda z: ncdf(z) + z * npdf(z)),
+        "gelu_tanh": (
+            lambda z: z * sigmoid(tanh_argument(z)),
+            lambda z: (
+                sigmoid(tanh_argument(z))
+                + z * sigmoid_derivative(tanh_argument(z)) * 2 * sqrt(2 / pi) * (1 + 3 * cubic * z**2)
+            ),
+        ),
+        "silu": (lambda z: z * sigmoid(z), lambda z: sigmoid(z) + z * sigmoid_derivative(z)),
+        "mish": (
+            lambda z: z * tanh(softplus(z)),
+            lambda z: tanh(softplus(z)) + z * sigmoid(z) / cosh(softplus(z)) ** 2,
+        ),
+        "sigmoid": (sigmoid, sigmoid_derivative),
+        "hard_sigmoid": (
+            lambda z: min(max(z + 3, mpf(0)), mpf(6)) / 6,
+            lambda z: within(z, -3, 3, mpf(1) / 6),
+        ),
+        "hard_silu": (
+            lambda z: z * min(max(z + 3, mpf(0)), mpf(6)) / 6,
+            lambda z: mpf(1) if z >= 3 else within(z, -3, 3, (2 * z + 3) / 6),
+        ),
         "tanh": (tanh, lambda z: 1 / cosh(z) ** 2),
-        "softplus": (lambda z: log(1 + exp(z)), lambda z: 1 / (1 + exp(-z))),
+        "hard_tanh": (lambda z: min(max(z, mpf(-1)), mpf(1)), lambda z: within(z, -1, 1, mpf(1))),
+        "softplus": (softplus, sigmoid),
+        "softsign": (lambda z: z / (1 + abs(z)), lambda z: 1 / (1 + abs(z)) ** 2),
+        "exp": (exp, exp),
+        "sine": (sin, cos),
     }
-    chosen = [0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 9.0, -9.0, 17.5, -17.5, 37.0, -37.0, 88.5, -88.5, 0.75]
+    chosen = [0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 6.0, -9.0, 17.5, -37.0, 88.5, -88.5, 0.75]
     points = np.concatenate([signed_magnitudes(1e-30, 700.0, 120), chosen])
+    # Both precisions hold e^88.5, but float32 nothing above.
+    of_exp = np.where(points > 88.5, to_float32(points / 8), points)
     return {
-        name: [[z, float(value(mpf(z))), float(derivative(mpf(z)))] for z in points.tolist()]
+        name: [
+            [z, float(value(mpf(z))), float(derivative(mpf(z)))]
+            for z in (of_exp if name == "exp" else points).tolist()
+        ]
         for name, (value, derivative) in functions.items()
     }
 

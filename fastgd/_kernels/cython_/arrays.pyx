@@ -242,7 +242,7 @@ cdef const char *_end(Source source):
 
 
 def elementary(str name, x):
-    """exp, expm1, log, log1p, tanh or sqrt as the formulas have it, of a contiguous float32 or float64 array."""
+    """A function of one argument, as the formulas have it, of a contiguous float32 or float64 array."""
     cdef const kernel_table *table = table_for(x.dtype)
     cdef block_function function = _find(table.elementary, table.n_elementary, "function", name).block
     y = np.empty_like(x)

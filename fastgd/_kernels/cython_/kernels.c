@@ -44,7 +44,8 @@ static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t colum
 }
 
 /* The elementary functions by themselves, so that tests can measure their errors. */
-#define EACH_ELEMENTARY(CASE) CASE(exp) CASE(expm1) CASE(log) CASE(log1p) CASE(tanh) CASE(sqrt)
+#define EACH_ELEMENTARY(CASE) CASE(exp) CASE(expm1) CASE(log) CASE(log1p) CASE(tanh) CASE(erf) CASE(normal_cdf) \
+    CASE(sin) CASE(cos) CASE(sqrt)
 #define CASE(name) \
     static void elementary_##name(void *const *arrays, ptrdiff_t count, const void *scalars) \
     { \
