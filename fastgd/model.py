@@ -451,7 +451,7 @@ class Sequential:
 
         Notes
         -----
-        C-contiguous arrays of the model's dtype, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
 
         Examples
         --------

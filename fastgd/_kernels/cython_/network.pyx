@@ -49,8 +49,8 @@ cdef enum:
     # Rows at a time where only the forward pass runs: whole tiles, of 14 rows or of 6. With 256, inputs of 784 columns and
     # the weights of 256 units do not find room in an L2 cache of 1 MB together, and 1,024 rows take 3 % longer.
     PREDICT_ROWS = 126
-    # A job of fewer products than this, some ten microseconds, does not let go of the interpreter: another thread of
-    # Python's would take it, and keep it for milliseconds.
+    # A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
+    # of Python's would take it, and keep it for milliseconds.
     BRIEF_JOB = 50_000
 
 
