@@ -74,6 +74,7 @@ def run(renderer: str, block: Block, arrays: Sequence[np.ndarray], scalars: Sequ
 
 def _run_numpy(block: Block, arrays: Sequence[np.ndarray], scalars: Sequence[float]) -> None:
     named = dict(zip(block.arrays, arrays, strict=True))
+    kept = named[block.keeps[1]].copy() if block.keeps else None
     given = dict(zip(block.scalars, scalars, strict=True))
     for application in block.applications:
         formula = application.formula
@@ -83,3 +84,5 @@ def _run_numpy(block: Block, arrays: Sequence[np.ndarray], scalars: Sequence[flo
         for name, result in zip(application.writes, results, strict=True):
             with np.errstate(all="ignore"):
                 named[name][...] = named[name] * result if application.multiply else result
+    if block.keeps:
+        named[block.keeps[0]][...] = kept

@@ -26,7 +26,8 @@ class Application:
 class Block:
     """A block function: its name, its arrays and scalars in the order of its arguments, and its formulas.
 
-    `in_place` lists pairs (written, read) of arrays that a caller may pass as one and the same.
+    `in_place` lists pairs (written, read) of arrays that a caller may pass as one and the same. `keeps` is a
+    pair too: the first array receives, once it has been read, what the second one held before.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Block:
     scalars: tuple[str, ...]
     applications: tuple[Application, ...]
     in_place: tuple[tuple[str, str], ...] = ()
+    keeps: tuple[str, str] | None = None
 
     @property
     def loaded(self) -> tuple[str, ...]:

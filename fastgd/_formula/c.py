@@ -72,7 +72,7 @@ def render_block(block: Block) -> str:
         "{",
     ]
     for k, name in enumerate(block.arrays):
-        const = "" if name in block.stored else "const "
+        const = "" if name in block.stored or name in (block.keeps or ()) else "const "
         lines.append(f"    {const}REAL *const at_{name} = ({const}REAL *)arrays[{k}];")
     for k, name in enumerate(block.scalars):
         lines.append(f"    const VEC scalar_{name} = vec_splat(((const REAL *)scalars)[{k}]);")
@@ -94,6 +94,9 @@ def render_block(block: Block) -> str:
 def _tile(block: Block, load: str, store: str) -> list[str]:
     """One vector's worth of work: load, apply the formulas, store."""
     lines = [f"VEC of_{name} = {load.format(name)};" for name in block.loaded]
+    if block.keeps:
+        to, name = block.keeps
+        lines.append(store.format(to, f"of_{name}") + ";")
     lines += [f"VEC of_{name};" for name in block.stored if name not in block.loaded]
     lines += [_apply(application) for application in block.applications]
     lines += [store.format(name, f"of_{name}") + ";" for name in block.stored]

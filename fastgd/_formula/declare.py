@@ -347,11 +347,10 @@ class OptimizerRule(Declaration):
 
     @property
     def block(self) -> Block:
-        """Arrays w, g and the states; all but g are updated in place."""
-        arrays = self.formula.arrays
-        return Block(
-            self.name, arrays, self.scalars, (Application(self.formula, arrays, (arrays[0], *self.states)),)
-        )
+        """Arrays w, g and the states; all but g are updated in place, and g keeps the old w."""
+        w, g, *_ = arrays = self.formula.arrays
+        update = Application(self.formula, arrays, (w, *self.states))
+        return Block(self.name, arrays, self.scalars, (update,), keeps=(g, w))
 
     def __call__(self, w: Any, g: Any, *states: Any, **scalars: float) -> Any:
         """The rule evaluated with NumPy: returns ``(w, *states)``, leaving its arguments as they are."""

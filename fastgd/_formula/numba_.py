@@ -56,6 +56,9 @@ def render_block(block: Block) -> str:
 def _tile(block: Block, load: str, store: str) -> list[str]:
     """One vector's worth of work: load, apply the formulas, store."""
     lines = [f"of_{name} = {load.format(name)}" for name in block.loaded]
+    if block.keeps:
+        to, name = block.keeps
+        lines.append(store.format(to, f"of_{name}"))
     lines += [_apply(application) for application in block.applications]
     lines += [store.format(name, f"of_{name}") for name in block.stored]
     return ["        " + line for line in lines]

@@ -143,22 +143,21 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
         probe[0] = vec_finite_probe(probe[0], vec_load(values + i));
     if (i < count)
         probe[1] = vec_finite_probe(probe[1], vec_load_part(values + i, count - i));
-    probe[0] = (probe[0] + probe[1]) + (probe[2] + probe[3]);
-    return !mask_any(probe[0] != probe[0]);
+    return !vec_has_nan((probe[0] + probe[1]) + (probe[2] + probe[3]));
 }
 
 /* Weights from old to new, the first `penalized` of them with their penalty.  Weights that would become non-finite are put
- * back, so that a training that diverges leaves finite ones.  arrays: weights, gradient, states. */
+ * back, so that a training that diverges leaves finite ones.  arrays: weights, gradient, states; the update leaves the old
+ * weights in the gradient's place. */
 static int update_run(const dense_layer *layer, const update_rule *rule, void *const *arrays, ptrdiff_t penalized, ptrdiff_t count)
 {
-    REAL *weight = arrays[0], *gradient = arrays[1], before[UNIT_ELEMENTS] ALIGNED;
+    REAL *weight = arrays[0], *gradient = arrays[1];
     if (layer->l1 != 0 || layer->l2 != 0)
         add_penalty_gradient(layer, weight, penalized, gradient);
-    copy_run(before, weight, count);
     rule->update(arrays, count, rule->scalars);
     if (run_is_finite(weight, count))
         return 1;
-    copy_run(weight, before, count);
+    copy_run(weight, gradient, count);
     return 0;
 }
 

@@ -52,7 +52,7 @@ typedef struct {
 } dense_layer;
 
 typedef struct {
-    block_function update;
+    block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
 } update_rule;
@@ -121,6 +121,7 @@ typedef struct {
     target_rows target;
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */
+    void *row_sums;                         /* REAL: what the losses of softmax cross-entropy want the logarithms of */
     double *row_losses, *row_weights;
     ptrdiff_t *order;                       /* NULL: rows as they lie */
     job_description job;
@@ -155,7 +156,7 @@ typedef struct {
     /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
     void (*elementwise_loss)(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
                              double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
-    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale,
+    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
                                   double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
     void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
                              double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);

@@ -115,6 +115,7 @@ cdef extern from "engine.h" nogil:
         target_rows target
         Py_ssize_t *batch_labels
         void *row_scale
+        void *row_sums
         double *row_losses
         double *row_weights
         Py_ssize_t *order
@@ -139,7 +140,7 @@ cdef extern from "engine.h" nogil:
                             Py_ssize_t, Py_ssize_t) noexcept nogil
         void elementwise_loss(block_function, const matrix *, const target_rows *, const void *, double *, matrix *,
                               Py_ssize_t, Py_ssize_t) noexcept nogil
-        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, double *, matrix *,
+        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
                                    Py_ssize_t, Py_ssize_t) noexcept nogil
         void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,
                               Py_ssize_t, Py_ssize_t) noexcept nogil

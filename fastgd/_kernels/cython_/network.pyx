@@ -209,6 +209,7 @@ cdef class Network:
         self._share_deltas(rows, widest if backward else last)
         self.at.batch_labels = <Py_ssize_t *><size_t>self._bytes(rows * sizeof(Py_ssize_t))
         self.at.row_scale = <void *><size_t>self._bytes(rows * self.table.real_size)
+        self.at.row_sums = <void *><size_t>self._bytes(rows * self.table.real_size)
         self.at.row_losses = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.row_weights = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.capacity, self.passes_back = rows, backward

@@ -171,6 +171,8 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     weights = np.ones(rows) if weights is None else weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
     cdef const void *scale_at = <const void *><size_t>scale.ctypes.data
+    row_sums = np.empty_like(scale)
+    cdef void *sums_at = <void *><size_t>row_sums.ctypes.data
     target.labels, target.values = NULL, values.at
     score.write(scores)
     if targets.ndim == 1:
@@ -185,7 +187,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
         elif hinge:
             table.multiclass_hinge(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
         else:
-            table.softmax_cross_entropy(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+            table.softmax_cross_entropy(&score.at, &target, scale_at, sums_at, &losses[0], &delta.at, 0, rows)
         engine_leave(before)
     delta.read(0, rows, d_scores)
     return float(weights @ np.asarray(losses) / weights.sum())
@@ -198,7 +200,7 @@ def parameter_update(w, g, states, rule, scalars):
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)
     cdef const void *scalars_at = <const void *><size_t>real_scalars.ctypes.data
-    for k, array in enumerate((w, g, *states)):
+    for k, array in enumerate((w, old := g.copy(), *states)):
         arrays[k] = <void *><size_t>array.ctypes.data
     with nogil:
         before = engine_enter()

@@ -6,7 +6,7 @@
 #include "panels.h"
 #include "transpose.h"
 
-/* Rows treated at a time, so that scratch stays in L1 and one vector logarithm serves many rows. */
+/* Rows treated at a time, so that scratch stays in L1. */
 #define ROW_BLOCK 16
 
 /* One vector of a row: n lanes of it belong to the panel, used of these are real columns. */
@@ -74,16 +74,11 @@ static void softmax(matrix *score, ptrdiff_t first, ptrdiff_t last)
         scale_row(score, row, 1 / exponentials_of_row(score, row, largest_of_row(score, row), score));
 }
 
-/* What a block of rows leaves for its losses, l = log(sum) + largest - the label's score: sum is that of e^(z - largest). */
-typedef struct {
-    REAL largest[ROW_BLOCK], sum[ROW_BLOCK], at_label[ROW_BLOCK];
-} ALIGNED block_sums;
-
-/* delta = scale (softmax(z) - the label's one).  A row of one vector stays in registers. */
+/* delta = scale (softmax(z) - the label's one); l = log(sum) + distance, the sum that of e^(z - largest), the distance from
+ * the label's score to the largest.  A row of one vector stays in registers. */
 INLINE void gradient_of_label(const matrix *score, ptrdiff_t row, ptrdiff_t label, REAL scale, const matrix *delta,
-                              block_sums *sums, ptrdiff_t i)
+                              REAL *row_sum, double *distance)
 {
-    sums->at_label[i] = *element(score, row, label);
     if (score->columns <= LANES) {
         row_piece piece = piece_of_row(score, row, 0);
         VEC z = load_piece(piece, vec_splat(-INFINITY)), largest = z;
@@ -92,35 +87,34 @@ INLINE void gradient_of_label(const matrix *score, ptrdiff_t row, ptrdiff_t labe
         REDUCE(sum, vec_add, piece.lanes)
         VEC one = vec_select(mask_lane(label), vec_splat(scale), vec_splat(0));
         store_piece(piece_of_row(delta, row, 0), e * (vec_splat(scale) / sum) - one);
-        sums->largest[i] = largest[0];
-        sums->sum[i] = sum[0];
+        *row_sum = sum[0];
+        *distance = (double)(largest[0] - *element(score, row, label));
         return;
     }
-    sums->largest[i] = largest_of_row(score, row);
-    sums->sum[i] = exponentials_of_row(score, row, sums->largest[i], delta);
-    VEC factor = vec_splat(scale / sums->sum[i]);
+    REAL largest = largest_of_row(score, row);
+    *row_sum = exponentials_of_row(score, row, largest, delta);
+    *distance = (double)(largest - *element(score, row, label));
+    VEC factor = vec_splat(scale / *row_sum);
     EACH_PIECE(delta, row) {
         VEC one = vec_select(mask_lane(label - column), vec_splat(scale), vec_splat(0));
         store_piece(piece, load_piece(piece, vec_splat(0)) * factor - one);
     }
 }
 
-/* The sum of vectors, a power of two of them, in the order of REDUCE; they are used up. */
-INLINE VEC sum_of_vectors(VEC *values, ptrdiff_t count)
+/* The sum of count vectors, at least one, used up, in the order in which REDUCE sums the lanes of a panel so wide. */
+INLINE VEC sum_of_vectors(VEC *values, ptrdiff_t count, ptrdiff_t width)
 {
-    ptrdiff_t half = count / 2;
-    do {
-        for (ptrdiff_t c = 0; c < half; c++)
+    for (ptrdiff_t half = width / 2; half; half /= 2)
+        for (ptrdiff_t c = 0; c < half && c + half < count; c++)
             values[c] += values[c + half];
-        half /= 2;
-    } while (half);
     return values[0];
 }
 
 /* The same for LANES rows at once of at most one panel, a vector for each column: half the time of row after row at ten
- * columns, a third at three.  Sums run in the same order, so that a row's bits do not depend on its neighbours. */
-static void gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff_t *labels, const REAL *scale,
-                               const matrix *delta, block_sums *sums, ptrdiff_t first)
+ * columns, a third at three.  Sums run in the same order, so that a row's bits do not depend on its neighbours.
+ * Returns what is finite if the losses will be. */
+static VEC gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff_t *labels, const REAL *scale,
+                              const matrix *delta, REAL *row_sums, double *distances)
 {
     VEC z[PANEL_WIDTH], partial[PANEL_WIDTH], weight = vec_load(scale);
     VEC largest = vec_splat(-INFINITY), at_label = vec_splat(0);
@@ -133,75 +127,84 @@ static void gradient_of_labels(const matrix *score, ptrdiff_t row, const ptrdiff
         largest = vec_max(z[c], largest);
         at_label = vec_select(label == mask_splat((INTEGER)c), z[c], at_label);
     }
-    for (ptrdiff_t c = 0; c < columns; c++)
+    partial[0] = z[0] = vec_exp(z[0] - largest);
+    for (ptrdiff_t c = 1; c < columns; c++)
         partial[c] = z[c] = vec_exp(z[c] - largest);
-    for (ptrdiff_t c = columns; c < width; c++)
-        partial[c] = z[c] = vec_splat(0);
-    VEC sum = sum_of_vectors(partial, width), factor = weight / sum;
-    for (ptrdiff_t c = 0; c < columns; c++)
-        z[c] = z[c] * factor - vec_select(label == mask_splat((INTEGER)c), weight, vec_splat(0));
+    VEC sum = sum_of_vectors(partial, columns, width), factor = weight / sum;
+    for (ptrdiff_t c = 0; c < width; c++) {
+        VEC one = vec_select(label == mask_splat((INTEGER)c), weight, vec_splat(0));
+        z[c] = c < columns ? z[c] * factor - one : vec_splat(0);
+    }
     transpose_area((REAL *)z, LANES, panel_row(delta, 0, row), width, width, LANES);
-    vec_store(sums->largest + first, largest);
-    vec_store(sums->sum + first, sum);
-    vec_store(sums->at_label + first, at_label);
+    VEC distance = largest - at_label;
+    vec_store(row_sums, sum);
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        distances[i] = (double)distance[i];
+    return sum + distance;
 }
 
 /* l = sum_c t_c (log sum_k e^z_k - z_c); delta = scale ((sum_c t_c) softmax(z) - t).  Probability targets. */
-INLINE REAL cross_entropy_row(const matrix *score, const matrix *target, ptrdiff_t row, REAL log_sum)
+INLINE double gradient_of_probabilities(const matrix *score, ptrdiff_t row, const matrix *target, REAL scale,
+                                        const matrix *delta)
 {
-    VEC loss = vec_splat(0);
-    EACH_PIECE(score, row) {
-        VEC t = load_piece(piece_of_row(target, row, column), vec_splat(0));
-        loss += t * (vec_splat(log_sum) - load_piece(piece, vec_splat(0)));
+    REAL largest = largest_of_row(score, row), sum = exponentials_of_row(score, row, largest, delta);
+    VEC log_sum = vec_log(vec_splat(sum)) + vec_splat(largest), loss = vec_splat(0), total = vec_splat(0);
+    EACH_PIECE(target, row) {
+        VEC t = load_piece(piece, vec_splat(0));
+        total += t;
+        loss += t * (log_sum - load_piece(piece_of_row(score, row, column), vec_splat(0)));
     }
-    return vec_sum(loss);
-}
-
-INLINE void gradient_of_probabilities(const matrix *score, ptrdiff_t row, const matrix *target, REAL scale,
-                                      const matrix *delta, block_sums *sums, ptrdiff_t i)
-{
-    sums->largest[i] = largest_of_row(score, row);
-    sums->sum[i] = exponentials_of_row(score, row, sums->largest[i], delta);
-    VEC total = vec_splat(0);
-    EACH_PIECE(target, row)
-        total += load_piece(piece, vec_splat(0));
-    VEC factor = vec_splat(scale * vec_sum(total) / sums->sum[i]);
+    VEC factor = vec_splat(scale * vec_sum(total) / sum);
     EACH_PIECE(delta, row)
         store_piece(piece, load_piece(piece, vec_splat(0)) * factor
                     - load_piece(piece_of_row(target, row, column), vec_splat(0)) * vec_splat(scale));
+    return (double)vec_sum(loss);
 }
 
-INLINE void gradient_of_block(const matrix *score, const target_rows *target, const REAL *scale, const matrix *delta,
-                              ptrdiff_t row, ptrdiff_t rows, block_sums *sums)
+/* The gradients, and the losses but for the logarithms of row_sums: nothing on the way to the next step waits for these,
+ * so they are best taken when there is time (a sixth of a step at 4-16-3, batch 1).  Returns whether all losses will be
+ * finite: they are where row_sums and distances are. */
+static int softmax_gradient(const matrix *score, const target_rows *target, const REAL *scale, REAL *row_sums,
+                            double *losses, const matrix *delta, ptrdiff_t first, ptrdiff_t last)
 {
-    ptrdiff_t i = 0;
+    static const REAL no_scale[LANES] = {0};
+    VEC probe = vec_splat(0);
+    double rest = 0;
+    ptrdiff_t row = first;
     if (target->labels && score->panels == 1)
-        for (; i + LANES <= rows; i += LANES)
-            gradient_of_labels(score, row + i, target->labels + row + i, scale + i, delta, sums, i);
-    for (; i < rows; i++) {
-        if (target->labels)
-            gradient_of_label(score, row + i, target->labels[row + i], scale[i], delta, sums, i);
-        else
-            gradient_of_probabilities(score, row + i, &target->values, scale[i], delta, sums, i);
+        for (; row + LANES <= last; row += LANES)
+            probe = vec_finite_probe(probe, gradient_of_labels(score, row, target->labels + row,
+                                                               scale ? scale + row : no_scale, delta, row_sums + row,
+                                                               losses + row));
+    for (; row < last; row++) {
+        REAL weight = scale ? scale[row] : 0;
+        if (target->labels) {
+            gradient_of_label(score, row, target->labels[row], weight, delta, row_sums + row, losses + row);
+        } else {
+            row_sums[row] = 1;
+            losses[row] = gradient_of_probabilities(score, row, &target->values, weight, delta);
+        }
+        rest += losses[row] + (double)row_sums[row];
+    }
+    return isfinite(rest) && !vec_has_nan(probe);
+}
+
+/* losses += log(row_sums) */
+static void add_logarithms(const REAL *row_sums, double *losses, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t row = first; row < last; row += LANES) {
+        ptrdiff_t count = smaller(LANES, last - row);
+        VEC log_sum = vec_log(count == LANES ? vec_load(row_sums + row) : vec_load_part(row_sums + row, count));
+        for (ptrdiff_t i = 0; i < count; i++)
+            losses[row + i] += (double)log_sum[i];
     }
 }
 
-static void softmax_cross_entropy(const matrix *score, const target_rows *target, const void *row_scale, double *losses,
-                                  matrix *delta, ptrdiff_t first, ptrdiff_t last)
+static void softmax_cross_entropy(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
+                                  double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last)
 {
-    static const REAL no_scale[ROW_BLOCK] = {0};
-    block_sums sums;
-    for (ptrdiff_t row = first; row < last; row += ROW_BLOCK) {
-        ptrdiff_t rows = smaller(ROW_BLOCK, last - row);
-        vec_store(sums.sum + (rows - 1) / LANES * LANES, vec_splat(0));
-        gradient_of_block(score, target, row_scale ? (const REAL *)row_scale + row : no_scale, delta, row, rows, &sums);
-        for (ptrdiff_t i = 0; i < rows; i += LANES)
-            vec_store(sums.sum + i, vec_log(vec_load(sums.sum + i)));
-        for (ptrdiff_t i = 0; i < rows; i++)
-            losses[row + i] = (double)(target->labels ? sums.sum[i] + sums.largest[i] - sums.at_label[i]
-                                                      : cross_entropy_row(score, &target->values, row + i,
-                                                                          sums.sum[i] + sums.largest[i]));
-    }
+    softmax_gradient(score, target, row_scale, row_sums, losses, delta, first, last);
+    add_logarithms(row_sums, losses, first, last);
 }
 
 /* The column of the largest element: the first one where several are equal. */

@@ -86,20 +86,49 @@ static void transpose_layer(network *net, int member, ptrdiff_t k)
     transpose_weight(&net->layers[k], panels.first, panels.last);
 }
 
-static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
+/* Sum of w l, four rows at a time: one by one, every row would wait for the row before it. */
+static double weighted_loss(const network *net, range rows)
 {
-    range rows = share(net, member, count);
+    const double *w = net->row_weights, *l = net->row_losses;
+    double sum = 0;
+    ptrdiff_t i = rows.first;
+    for (; i + 4 <= rows.last; i += 4)
+        sum += (w[i] * l[i] + w[i + 1] * l[i + 1]) + (w[i + 2] * l[i + 2] + w[i + 3] * l[i + 3]);
+    for (; i < rows.last; i++)
+        sum += w[i] * l[i];
+    return sum;
+}
+
+/* Losses of the rows and the gradient of the last layer's scores; of softmax cross-entropy without the logarithms.  Returns
+ * whether the losses will be finite. */
+static int begin_losses(network *net, range rows, int gradient)
+{
     dense_layer *last = &net->layers[net->n_layers - 1];
     const void *scale = gradient ? net->row_scale : NULL;
     if (net->loss == SOFTMAX_CROSS_ENTROPY)
-        softmax_cross_entropy(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
-    else if (net->loss == MULTICLASS_HINGE)
+        return softmax_gradient(&last->output, &net->target, scale, net->row_sums, net->row_losses, &last->delta,
+                                rows.first, rows.last);
+    if (net->loss == MULTICLASS_HINGE)
         multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
     else
         elementwise_loss(net->elementwise, &last->output, &net->target, scale, net->row_losses, &last->delta, rows.first,
                          rows.last);
+    return isfinite(weighted_loss(net, rows));
+}
+
+static void finish_losses(network *net, range rows)
+{
+    if (net->loss == SOFTMAX_CROSS_ENTROPY)
+        add_logarithms(net->row_sums, net->row_losses, rows.first, rows.last);
+}
+
+static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
+{
+    range rows = share(net, member, count);
+    begin_losses(net, rows, gradient);
+    finish_losses(net, rows);
     if (gradient)
-        differentiate(last, rows.first, rows.last);
+        differentiate(&net->layers[net->n_layers - 1], rows.first, rows.last);
 }
 
 /* A layer's gradient passes to the one below through the transpose that was made before any update, so the weights may
@@ -137,14 +166,6 @@ static double penalty_of_layers(const network *net)
     return sum;
 }
 
-static double weighted_loss(const network *net, ptrdiff_t rows)
-{
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < rows; i++)
-        sum += net->row_weights[i] * net->row_losses[i];
-    return sum;
-}
-
 /* Forward through all layers, then the loss and its gradient: sum of w l, and the penalty once a step. */
 static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t last, int first_part)
 {
@@ -158,7 +179,7 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
     }
     loss_of_scores(net, member, rows, 1);
     team_wait(&net->barrier);
-    return weighted_loss(net, rows) + (first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
+    return weighted_loss(net, (range){0, rows}) + (first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
 }
 
 /* The positions of a batch are cut into equal parts; gradients are stored by the first and added to by the others. */
@@ -208,25 +229,26 @@ static void begin_step(network *net, ptrdiff_t k)
 static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t rows)
 {
     strips tiles = strips_of(rows);
+    range all = {0, rows};
     narrow_layer *first = narrow->layers, *last = first + narrow->n_layers - 1;
-    double loss;
+    double penalty = net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0;
     gather_rows(net, 0, net->now.first, rows);
     for (narrow_layer *at = first + 1; at <= last; at++)
         narrow_transpose(at);
     for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
         for (narrow_layer *at = first; at <= last; at++)
             narrow_forward(at, strip_begin(tiles, tile), strip_height(tiles, tile));
-    loss_of_scores(net, 0, rows, 1);
-    loss = weighted_loss(net, rows) + (net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
-    if (!isfinite(loss))
-        return loss;
+    if (!begin_losses(net, all, 1))
+        return NAN;
+    differentiate(last->layer, 0, rows);
     for (narrow_layer *at = last; at >= first; at--) {
         for (ptrdiff_t tile = 0; tile < tiles.count && at > first; tile++)
             narrow_backward_input(at, strip_begin(tiles, tile), strip_height(tiles, tile));
         if (!narrow_update(at, &net->rule, rows))
             net->now.nonfinite_weights = 1;
     }
-    return loss;
+    finish_losses(net, all);
+    return weighted_loss(net, all) + penalty;
 }
 
 /* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */

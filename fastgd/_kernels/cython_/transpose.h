@@ -66,9 +66,11 @@ DEFINE_TRANSPOSE_BLOCK(4, VEC)
 INLINE void transpose_edge(const REAL *from, ptrdiff_t from_width, REAL *to, ptrdiff_t to_width, ptrdiff_t first,
                            ptrdiff_t inputs, ptrdiff_t outputs)
 {
-    for (ptrdiff_t i = first; i < inputs; i++)
+    from += first * from_width;
+    to += first;
+    for (ptrdiff_t i = first; i < inputs; i++, from += from_width, to++)
         for (ptrdiff_t o = 0; o < outputs; o++)
-            to[o * to_width + i] = from[i * from_width + o];
+            to[o * to_width] = from[o];
 }
 
 /* to[o, i] = from[i, o] for i < inputs, o < outputs, both in panels.  The padding of from goes along: to has rows for it. */

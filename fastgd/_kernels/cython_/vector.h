@@ -78,7 +78,7 @@ INLINE VEC vec_with_sign_of(VEC magnitude, VEC sign)
 #define vec_max(a, b) ((VEC)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define vec_min(a, b) ((VEC)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define vec_scale_by_power(a, n) ((VEC)_mm512_scalef_ps((__m512)(a), (__m512)(n)))
-#define mask_any(mask) (_mm512_test_epi32_mask((__m512i)(mask), (__m512i)(mask)) != 0)
+#define vec_has_nan(a) (_mm512_cmp_ps_mask((__m512)(a), (__m512)(a), _CMP_UNORD_Q) != 0)
 #define PART_MASK(count) ((__mmask16)((1u << (count)) - 1))
 INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count)
 {
@@ -98,7 +98,7 @@ INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count)
 #define vec_max(a, b) ((VEC)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
 #define vec_min(a, b) ((VEC)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define vec_scale_by_power(a, n) ((VEC)_mm512_scalef_pd((__m512d)(a), (__m512d)(n)))
-#define mask_any(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
+#define vec_has_nan(a) (_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(a), _CMP_UNORD_Q) != 0)
 #define PART_MASK(count) ((__mmask8)((1u << (count)) - 1))
 INLINE VEC vec_load_part(const REAL *p, ptrdiff_t count) { return (VEC)_mm512_maskz_loadu_pd(PART_MASK(count), p); }
 INLINE void vec_store_part(REAL *p, VEC v, ptrdiff_t count) { _mm512_mask_storeu_pd(p, PART_MASK(count), (__m512d)v); }
@@ -215,20 +215,18 @@ INLINE REAL vec_largest(VEC v)
     return v[0];
 }
 
-#if defined(NATIVE_AVX512)
-/* Defined above, by the width of the lanes. */
-#elif defined(NATIVE_AVX2)
-#define mask_any(mask) (_mm256_movemask_epi8((__m256i)(mask)) != 0)
+#if defined(NATIVE_AVX2)
+#define vec_has_nan(a) (_mm256_movemask_epi8((__m256i)((a) != (a))) != 0)
 #elif defined(NATIVE_SSE2)
-#define mask_any(mask) (_mm_movemask_epi8((__m128i)(mask)) != 0)
+#define vec_has_nan(a) (_mm_movemask_epi8((__m128i)((a) != (a))) != 0)
 #elif defined(NATIVE_NEON)
-#define mask_any(mask) (vmaxvq_u32((uint32x4_t)(mask)) != 0)
-#else
-INLINE int mask_any(MASK mask)
+#define vec_has_nan(a) (vmaxvq_u32((uint32x4_t)((a) != (a))) != 0)
+#elif !defined(NATIVE_AVX512)
+INLINE int vec_has_nan(VEC a)
 {
     INTEGER any = 0;
     for (ptrdiff_t i = 0; i < LANES; i++)
-        any |= mask[i];
+        any |= (a != a)[i];
     return any != 0;
 }
 #endif
