@@ -122,7 +122,7 @@ cdef class Network:
         layer.weight = self._own(n_inputs + 1, spec.n_outputs)
         for k in range(self.at.rule.n_states):
             layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
-        if passes_gradient:
+        if passes_gradient and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
