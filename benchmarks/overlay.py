@@ -26,8 +26,9 @@ class Overlay(Environment):
     def __init__(self, conf, python, requirements, tagged_env_vars):
         if not self.matches(python):
             raise EnvironmentUnavailable(f"overlay: got Python {python}, expected the one that runs asv")
-        versions = {name: installed_version(name) for name in requirements}
-        super().__init__(conf, python, versions, tagged_env_vars)
+        # Both are read before the base class sets them.
+        self._python, self._requirements = python, {name: installed_version(name) for name in requirements}
+        super().__init__(conf, python, self._requirements, tagged_env_vars)
 
     @classmethod
     def matches(cls, python):
