@@ -37,6 +37,9 @@ class Overlay(Environment):
     def _setup(self):
         log.info(f"Creating virtual environment for {self.name}")
         util.check_call([sys.executable, "-m", "venv", self._path], env=None)
+        if sys.version_info < (3, 12):
+            # venv brings one along that is older than what fastgd is built with, and would come first.
+            self.run(["-m", "pip", "uninstall", "--yes", "setuptools"])
         folder = self.run(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
         # A path in a .pth file comes after the folder that the file is in, and no .pth file there is read: an editable
         # fastgd of the running environment stays out, another one is hidden by what is built here.
