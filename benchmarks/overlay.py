@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-import sysconfig
 from pathlib import Path
 
 from asv import util
@@ -43,7 +42,7 @@ class Overlay(Environment):
         folder = self.run(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
         # A path in a .pth file comes after the folder that the file is in, and no .pth file there is read: an editable
         # fastgd of the running environment stays out, another one is hidden by what is built here.
-        paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         Path(folder, "running_environment.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
 
     def run(self, args, **kwargs):
