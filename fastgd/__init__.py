@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
+    from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
@@ -50,7 +51,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "kernels", "losses", "optimizers")
+_MODULES = ("activations", "kernels", "losses", "optimizers", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "SGD",
@@ -73,6 +74,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "losses",
     "optimizer",
     "optimizers",
+    "schedules",
     "show_config",
 ]
 

@@ -486,7 +486,7 @@ class Sequential:
         counters.add_steps(done)
         counters.unfinished = None
         if status:
-            raise divergence(status, self._optimizer, None, counters.steps)
+            raise divergence(status, self._optimizer, None, counters)
         loss: float = sums[0] / sums[1]
         return loss
 
