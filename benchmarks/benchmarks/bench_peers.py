@@ -14,7 +14,7 @@ from rounds import interleave, median_ratio, repeated
 
 from .networks import NETWORKS, problem
 
-ROUNDS = 7
+ROUNDS = 5
 SECONDS = 0.1
 
 # Without torch.compile, which takes as long to compile as all the rest to run; peers.py and latency.py have it.
@@ -49,7 +49,8 @@ class Training:
     def track_step_over_peer(self, name, peer):
         ours = FastGD(self.problem, n_threads=1)
         our_form = ours.loops[0] if self.form in self.peer.loops else ours.calls[0]
-        _, _, rows = compare_losses(self.problem, [ours, self.peer])
+        forms = {ours.name: (our_form,), self.peer.name: (self.form,)}
+        _, _, rows = compare_losses(self.problem, [ours, self.peer], forms)
         wrong = [row for row in rows if not row.same_loss]
         if wrong:
             raise RuntimeError(f"{wrong[0].label}: loss {wrong[0].loss} instead of {rows[0].loss} after the same steps")
