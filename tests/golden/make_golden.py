@@ -115,25 +115,122 @@ def activation_rows() -> dict[str, list]:
     }
 
 
+def loss_functions() -> dict[str, tuple]:
+    """For every loss of single elements its kind of target, value and gradient, with the default parameters."""
+    from mpmath import cosh, exp, log, mpf, sign, tanh
+
+    tenth = mpf(0.1)
+
+    def softplus(z):
+        return log(1 + exp(z))
+
+    def sigmoid(z):
+        return 1 / (1 + exp(-z))
+
+    def focal_of_one(z):
+        return (1 - sigmoid(z)) ** 2 * softplus(-z)
+
+    def focal_slope_of_one(z):
+        p = sigmoid(z)
+        return -((1 - p) ** 2) * (2 * p * softplus(-z) + 1 - p)
+
+    def side(y):
+        return 1 if y > 0 else -1
+
+    def beyond(z, y):
+        return max(mpf(0), abs(z - y) - tenth)
+
+    def short(z, y):
+        return max(mpf(0), 1 - side(y) * z)
+
+    return {
+        "mean_squared_error": ("real", lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y)),
+        "half_squared_error": ("real", lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
+        "mean_absolute_error": ("real", lambda z, y: abs(z - y), lambda z, y: sign(z - y)),
+        **dict.fromkeys(
+            ("huber", "smooth_l1"),
+            (
+                "real",
+                lambda z, y: (z - y) ** 2 / 2 if abs(z - y) <= 1 else abs(z - y) - mpf(1) / 2,
+                lambda z, y: min(max(z - y, mpf(-1)), mpf(1)),
+            ),
+        ),
+        "log_cosh": ("real", lambda z, y: log(cosh(z - y)), lambda z, y: tanh(z - y)),
+        "quantile": ("real", lambda z, y: abs(z - y) / 2, lambda z, y: sign(z - y) / 2),
+        "expectile": ("real", lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
+        "epsilon_insensitive": ("real", beyond, lambda z, y: sign(z - y) if beyond(z, y) > 0 else mpf(0)),
+        "squared_epsilon_insensitive": (
+            "real",
+            lambda z, y: beyond(z, y) ** 2,
+            lambda z, y: 2 * sign(z - y) * beyond(z, y),
+        ),
+        "poisson": ("nonnegative", lambda z, y: exp(z) - y * z, lambda z, y: exp(z) - y),
+        "gamma": ("positive", lambda z, y: z + y * exp(-z), lambda z, y: 1 - y * exp(-z)),
+        "tweedie": (
+            "nonnegative",
+            lambda z, y: 2 * exp(z / 2) + 2 * y * exp(-z / 2),
+            lambda z, y: exp(z / 2) - y * exp(-z / 2),
+        ),
+        "mean_squared_log_error": (
+            "nonnegative",
+            lambda z, y: (z - log(1 + y)) ** 2,
+            lambda z, y: 2 * (z - log(1 + y)),
+        ),
+        "mean_absolute_percentage_error": (
+            "nonzero",
+            lambda z, y: abs(z - y) / abs(y),
+            lambda z, y: sign(z - y) / abs(y),
+        ),
+        "binary_cross_entropy": (
+            "probability",
+            lambda z, y: y * softplus(-z) + (1 - y) * softplus(z),
+            lambda z, y: sigmoid(z) - y,
+        ),
+        "binary_focal_cross_entropy": (
+            "probability",
+            lambda z, y: y * focal_of_one(z) + (1 - y) * focal_of_one(-z),
+            lambda z, y: y * focal_slope_of_one(z) - (1 - y) * focal_slope_of_one(-z),
+        ),
+        "hinge": ("sign", short, lambda z, y: mpf(-side(y) if short(z, y) > 0 else 0)),
+        "squared_hinge": ("sign", lambda z, y: short(z, y) ** 2, lambda z, y: -2 * side(y) * short(z, y)),
+        "modified_huber": (
+            "sign",
+            lambda z, y: short(z, y) ** 2 if side(y) * z >= -1 else -4 * side(y) * z,
+            lambda z, y: -2 * side(y) * short(z, y) if side(y) * z >= -1 else mpf(-4 * side(y)),
+        ),
+        "perceptron": (
+            "sign",
+            lambda z, y: max(mpf(0), -side(y) * z),
+            lambda z, y: mpf(-side(y) if side(y) * z <= 0 else 0),
+        ),
+    }
+
+
+LOSS_TARGETS = {
+    "real": (0.0, 0.25, -3.5, 1.0, 12.0),
+    "nonnegative": (0.0, 0.25, 1.0, 3.5, 12.0),
+    "positive": (0.25, 1.0, 3.5, 12.0, 100.0),
+    "nonzero": (0.25, -0.5, -3.5, 1.0, 12.0),
+    "probability": (0.0, 0.25, 0.5, 0.875, 1.0),
+    "sign": (0.0, 1.0, -1.0),
+}
+
+
 def elementwise_loss_rows() -> dict[str, list]:
     """[z, y, loss, gradient] of every loss of single elements at about 200 pairs."""
-    from mpmath import exp, log, mpf, sign
-
-    def cross_entropy(z, y):
-        return y * log(1 + exp(-z)) + (1 - y) * log(1 + exp(z))
+    from mpmath import mpf
 
     scores = np.concatenate([signed_magnitudes(1e-30, 700.0, 19), [0.0, 0.25, -3.5]])
-    reals = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, -3.5, 1.0, 12.0)]
-    shares = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, 0.5, 0.875, 1.0)]
-    functions = {
-        "mean_squared_error": (reals, lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y)),
-        "half_squared_error": (reals, lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
-        "mean_absolute_error": (reals, lambda z, y: abs(z - y), lambda z, y: sign(z - y)),
-        "binary_cross_entropy": (shares, cross_entropy, lambda z, y: 1 / (1 + exp(-z)) - y),
-    }
+    # Where the loss has an exponential of the score, float32 holds no larger ones.
+    moderate = np.where(abs(scores) > 70.0, to_float32(scores / 10), scores)
+    exponential = ("poisson", "gamma", "tweedie")
     return {
-        name: [[z, y, float(value(mpf(z), mpf(y))), float(gradient(mpf(z), mpf(y)))] for z, y in pairs]
-        for name, (pairs, value, gradient) in functions.items()
+        name: [
+            [z, y, float(value(mpf(z), mpf(y))), float(gradient(mpf(z), mpf(y)))]
+            for z in (moderate if name in exponential else scores).tolist()
+            for y in LOSS_TARGETS[kind]
+        ]
+        for name, (kind, value, gradient) in loss_functions().items()
     }
 
 
