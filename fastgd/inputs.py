@@ -17,6 +17,7 @@ import numpy as np
 from . import activations as _activations  # noqa: F401  (fills the registry)
 from . import losses as _losses  # noqa: F401  (fills the registry)
 from ._formula import ACTIVATIONS, LOSSES, Activation, Loss, get
+from ._formula.declare import Declaration
 from ._kernels.contracts import REAL_DTYPES, overlap
 from .errors import refusal
 
@@ -138,9 +139,8 @@ def read_loss(given: Any) -> Loss:
     return loss
 
 
-def spelled(declared: Activation | Loss) -> str:
-    """How to write an activation or a loss in a call: its name in quotes, or with what it was configured with."""
-    registry: Mapping[str, Any] = ACTIVATIONS if isinstance(declared, Activation) else LOSSES
+def spelled(declared: Declaration, registry: Mapping[str, Declaration]) -> str:
+    """How to write what is declared in a call: its name in quotes, or with what it was configured with."""
     if registry.get(declared.name) == declared:
         return repr(declared.name)
     inside = ", ".join(f"{name}={value!r}" for name, value in declared.parameters.items())

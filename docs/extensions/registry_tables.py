@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS, Activation, Loss
+from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd._formula.declare import Declaration
 from fastgd._formula.language import FUNCTIONS
 from fastgd.initializers import INITIALIZERS
 from fastgd.kernels import CONTRACTS
@@ -62,7 +63,7 @@ def values(named: Mapping[str, Any]) -> str:
     return ", ".join(code(f"{name}={value!r}") for name, value in named.items())
 
 
-def admitted(declared: Activation | Loss) -> str:
+def admitted(declared: Declaration) -> str:
     """Parameters with their defaults and admitted values."""
     return ", ".join(
         code(f"{name}={value!r}") + f" in {declared.ranges.get(name, '(-inf, inf)')}"
@@ -101,8 +102,8 @@ def rules() -> Table:
 
 def initializers() -> Table:
     """The ways of drawing the first weights."""
-    rows = {name: (summary(each),) for name, each in INITIALIZERS.items()}
-    return Table(("Name", "Meaning"), rows, "")
+    rows = {name: (summary(each), admitted(each)) for name, each in INITIALIZERS.items()}
+    return Table(("Name", "Meaning", "Parameters"), rows, "fastgd.initializers")
 
 
 def contracts() -> Table:

@@ -1,6 +1,6 @@
 """Write the golden files beside this script: ``python tests/golden/make_golden.py``.
 
-Needs mpmath, torch, jax, optax and keras; the versions used are recorded in each file. Every input is a
+Needs mpmath, torch, jax, optax, keras and scikit-learn; the versions used are recorded in each file. Every input is a
 float32 number, so that one file serves both precisions. Decimals are the shortest that give back the float64.
 """
 
@@ -473,6 +473,71 @@ def optax_network() -> dict:
     }
 
 
+INITIAL_SHAPE = (300, 200)
+
+
+def moments(weights: np.ndarray) -> dict[str, float]:
+    """Mean, standard deviation, kurtosis and largest magnitude of what a library drew."""
+    w = np.asarray(weights, float)
+    return {
+        "mean": float(w.mean()),
+        "deviation": float(w.std()),
+        "kurtosis": float(((w - w.mean()) ** 4).mean() / w.var() ** 2),
+        "largest": float(abs(w).max()),
+    }
+
+
+def torch_initializers() -> dict[str, dict]:
+    """What PyTorch's initializers give for a layer of 300 inputs and 200 outputs; W is transposed there."""
+    import torch
+
+    torch.manual_seed(0)
+    n_inputs, n_outputs = INITIAL_SHAPE
+    linear = torch.nn.Linear(n_inputs, n_outputs).double()
+    drawn = {"torch": linear.weight, "torch biases": torch.nn.Linear(n_inputs, 60_000).bias}
+    makers = {
+        "glorot_uniform": torch.nn.init.xavier_uniform_,
+        "glorot_normal": torch.nn.init.xavier_normal_,
+        "he_uniform": lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+        "he_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="relu"),
+        "lecun_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="linear"),
+        "orthogonal": torch.nn.init.orthogonal_,
+    }
+    drawn |= {name: make(torch.empty(n_outputs, n_inputs)) for name, make in makers.items()}
+    drawn["sparse"] = torch.nn.init.sparse_(torch.empty(n_inputs, n_outputs), sparsity=0.9)
+    return {name: moments(w.detach().numpy()) for name, w in drawn.items()}
+
+
+def keras_initializers() -> dict[str, dict]:
+    """The same of Keras, whose normal initializers are truncated."""
+    import keras
+
+    classes = {
+        "keras": "GlorotUniform",
+        "uniform": "RandomUniform",
+        "normal": "RandomNormal",
+        "truncated_normal": "TruncatedNormal",
+        "glorot_truncated_normal": "GlorotNormal",
+        "he_uniform": "HeUniform",
+        "he_truncated_normal": "HeNormal",
+        "lecun_uniform": "LecunUniform",
+        "lecun_truncated_normal": "LecunNormal",
+        "orthogonal": "Orthogonal",
+    }
+    drawn = {name: getattr(keras.initializers, made)(seed=0)(INITIAL_SHAPE) for name, made in classes.items()}
+    return {name: moments(keras.ops.convert_to_numpy(w)) for name, w in drawn.items()}
+
+
+def sklearn_initializers() -> dict[str, dict]:
+    """The same of scikit-learn's network, untrained: inputs of zero leave the first weights as they are."""
+    from sklearn.neural_network import MLPRegressor
+
+    n_inputs, n_outputs = INITIAL_SHAPE
+    network = MLPRegressor(hidden_layer_sizes=(n_outputs,), solver="sgd", random_state=0, alpha=0.0)
+    network.partial_fit(np.zeros((2, n_inputs)), np.zeros(2))
+    return {"sklearn": moments(network.coefs_[0])}
+
+
 def keras_binary_cross_entropy() -> dict:
     """What Keras prints for four probabilities."""
     import keras
@@ -512,6 +577,8 @@ def main() -> None:
     write("optimizers", ["torch", "jax", "optax"], optimizer_trajectories())
     write("torch_network", ["torch"], torch_network())
     write("optax_network", ["jax", "optax"], optax_network())
+    drawn = {"torch": torch_initializers(), "keras": keras_initializers(), "sklearn": sklearn_initializers()}
+    write("initializers", ["torch", "keras", "scikit-learn"], drawn)
     write("keras", ["keras", "jax"], keras_binary_cross_entropy())
 
 
