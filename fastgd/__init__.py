@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
+    from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
@@ -51,7 +52,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers")
+_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "SGD",
@@ -75,6 +76,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "losses",
     "optimizer",
     "optimizers",
+    "schedules",
     "show_config",
 ]
 

@@ -451,7 +451,7 @@ class Sequential:
 
         Notes
         -----
-        C-contiguous arrays of the model's dtype, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
 
         Examples
         --------
@@ -486,7 +486,7 @@ class Sequential:
         counters.add_steps(done)
         counters.unfinished = None
         if status:
-            raise divergence(status, self._optimizer, None, counters.steps)
+            raise divergence(status, self._optimizer, None, counters)
         loss: float = sums[0] / sums[1]
         return loss
 
@@ -597,9 +597,9 @@ class Sequential:
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
         network = self._built()
-        if not network.takes(X):
-            X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-        if out is None or not network.takes_output(out, X, layer):
+        if out is None or not network.takes_output(X, out, layer):
+            if not network.takes(X):
+                X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
             shape = (len(X), self._layers[layer].units)
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._formula import OPTIMIZERS, OptimizerRule, get, optimizer, sqrt
 from ._formula.interval import check
+from .schedules import Rate, read_rate, values_at
 
 if TYPE_CHECKING:
     import numpy
@@ -87,7 +88,8 @@ class Optimizer:
         A rule declared with ``@optimizer``, or its name.
     **hyperparameters : float
         Values of the rule's scalars; those with a default may be left out. A class that computes scalars in
-        `each_step` takes what it computes them from.
+        `each_step` takes what it computes them from. ``learning_rate`` may be a schedule of `fastgd.schedules`, or
+        any callable of the step.
 
     Attributes
     ----------
@@ -108,13 +110,13 @@ class Optimizer:
 
     ranges: ClassVar[Mapping[str, str]] = {"learning_rate": "[0, inf)"}
 
-    def __init__(self, rule: OptimizerRule | str, **hyperparameters: float) -> None:
+    def __init__(self, rule: OptimizerRule | str, **hyperparameters: Any) -> None:
         import numpy
 
         self.rule: OptimizerRule = get(OPTIMIZERS, rule)
         self.hyperparameters: dict[str, Any] = {}
         self._set(**{**self.rule.formula.defaults, **hyperparameters})
-        computed = self.each_step(numpy.ones(1))
+        computed = self.each_step(numpy.ones(1), numpy.ones(1))
         known = {*self.hyperparameters, *computed}
         # What is no scalar of the rule must be there for what is computed from it.
         if not known.issuperset(self.rule.scalars) or not (computed or known.issubset(self.rule.scalars)):
@@ -123,14 +125,15 @@ class Optimizer:
                 f"expected {', '.join(self.rule.scalars)} of rule {self.rule.name!r}"
             )
 
-    def _set(self, **values: float) -> None:
+    def _set(self, **values: Any) -> None:
         for name, value in values.items():
-            interval = self.ranges.get(name, "(-inf, inf)")
-            self.hyperparameters[name] = check(f"{type(self).__name__}: {name}", value, interval)
+            what, interval = f"{type(self).__name__}: {name}", self.ranges.get(name, "(-inf, inf)")
+            chosen = read_rate(what, value) if name == "learning_rate" else check(what, value, interval)
+            self.hyperparameters[name] = chosen
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate, which may be changed between steps.
+    def learning_rate(self) -> Any:
+        """The learning rate: a number, a schedule or a callable. It may be changed between steps.
 
         Raises
         ------
@@ -143,16 +146,43 @@ class Optimizer:
             raise AttributeError(f"optimizer {self.rule.name!r} has no learning rate") from None
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
+    def learning_rate(self, value: Rate) -> None:
         self._set(learning_rate=value)
 
-    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of one step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 1: a schedule counts one less.
+
+        Returns
+        -------
+        float
+            NaN if the rule has none.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> optimizer = fg.SGD(learning_rate=fg.schedules.Linear(1.0, 0.0, steps=4))
+        >>> [optimizer.learning_rate_at(step) for step in (1, 2, 5, 6)]
+        [1.0, 0.75, 0.0, 0.0]
+        """
+        import numpy
+
+        rate = self.hyperparameters.get("learning_rate")
+        return float("nan") if rate is None else float(values_at(rate, numpy.array([step - 1.0]))[0])
+
+    def each_step(self, t: numpy.ndarray, rate: Any) -> dict[str, Any]:
         """Scalars that are computed from the hyperparameters and the step.
 
         Parameters
         ----------
         t : ndarray of float64
             Numbers of the steps; the first is 1.
+        rate : ndarray of float64 or None
+            The learning rates of these steps; None if there is none.
 
         Returns
         -------
@@ -196,7 +226,11 @@ class Optimizer:
                 "expected first_step of at least 1 and n_steps of at least 0"
             )
         t = numpy.arange(first_step, first_step + n_steps, dtype=numpy.float64)
-        values = {**self.hyperparameters, **self.each_step(t)}
+        values = dict(self.hyperparameters)
+        rate = values.get("learning_rate")
+        if rate is not None:
+            rate = values["learning_rate"] = values_at(rate, t - 1.0)
+        values.update(self.each_step(t, rate))
         table = numpy.empty((n_steps, len(self.rule.scalars)))
         for k, name in enumerate(self.rule.scalars):
             table[:, k] = values[name]
@@ -225,8 +259,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-        At least 0.
+    learning_rate : float, Schedule or callable
+        At least 0; see `fastgd.schedules`.
     momentum : float
         In [0, 1).
     nesterov : bool
@@ -257,7 +291,7 @@ class SGD(Optimizer):
     ranges = {"learning_rate": "[0, inf)", "momentum": "[0, 1)"}
     _rules: ClassVar[Mapping[str, OptimizerRule]] = {"plain": sgd, "momentum": momentum, "nesterov": nesterov}
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
+    def __init__(self, learning_rate: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         self.hyperparameters = {}
         self._set(learning_rate=learning_rate, momentum=momentum)
         if not isinstance(nesterov, bool):
@@ -273,8 +307,8 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-        At least 0.
+    learning_rate : float, Schedule or callable
+        At least 0; see `fastgd.schedules`.
     eps : float
         Above 0; added outside the root.
 
@@ -301,7 +335,7 @@ class Adagrad(Optimizer):
 
     ranges = {"learning_rate": "[0, inf)", "eps": "(0, inf)"}
 
-    def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10) -> None:
+    def __init__(self, learning_rate: Rate = 0.01, eps: float = 1e-10) -> None:
         super().__init__(adagrad, learning_rate=learning_rate, eps=eps)
 
 
@@ -310,7 +344,7 @@ class _Averaging(Optimizer):
 
     ranges = {"learning_rate": "[0, inf)", "rho": "[0, 1)", "eps": "(0, inf)"}
 
-    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+    def each_step(self, t: numpy.ndarray, rate: Any) -> dict[str, Any]:
         return {"one_minus_rho": 1.0 - self.hyperparameters["rho"]}
 
 
@@ -319,8 +353,8 @@ class RMSprop(_Averaging):
 
     Parameters
     ----------
-    learning_rate : float
-        At least 0.
+    learning_rate : float, Schedule or callable
+        At least 0; see `fastgd.schedules`.
     rho : float
         In [0, 1): how much of the mean is kept.
     eps : float
@@ -346,7 +380,7 @@ class RMSprop(_Averaging):
     RMSprop(learning_rate=0.001, rho=0.99, eps=1e-08)
     """
 
-    def __init__(self, learning_rate: float = 0.01, rho: float = 0.99, eps: float = 1e-8) -> None:
+    def __init__(self, learning_rate: Rate = 0.01, rho: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(rmsprop, learning_rate=learning_rate, rho=rho, eps=eps)
 
 
@@ -355,7 +389,7 @@ class Adadelta(_Averaging):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float, Schedule or callable
         At least 0; 1 is the paper's method.
     rho : float
         In [0, 1): how much of the means is kept.
@@ -383,7 +417,7 @@ class Adadelta(_Averaging):
     Adadelta(learning_rate=1.0, rho=0.9, eps=1e-06)
     """
 
-    def __init__(self, learning_rate: float = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
+    def __init__(self, learning_rate: Rate = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
         super().__init__(adadelta, learning_rate=learning_rate, rho=rho, eps=eps)
 
 
@@ -408,8 +442,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-        At least 0.
+    learning_rate : float, Schedule or callable
+        At least 0; see `fastgd.schedules`.
     beta1, beta2 : float
         In [0, 1): how much of the means of the gradient and of its square is kept.
     eps : float
@@ -440,14 +474,14 @@ class Adam(Optimizer):
     ranges = {"learning_rate": "[0, inf)", "beta1": "[0, 1)", "beta2": "[0, 1)", "eps": "(0, inf)"}
 
     def __init__(
-        self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+        self, learning_rate: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
     ) -> None:
         super().__init__(adam, learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps)
 
-    def each_step(self, t: numpy.ndarray) -> dict[str, Any]:
+    def each_step(self, t: numpy.ndarray, rate: Any) -> dict[str, Any]:
         beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
         return {
-            "step": self.learning_rate / (1.0 - _powers(beta1, t)),
+            "step": rate / (1.0 - _powers(beta1, t)),
             "root": 1.0 / (1.0 - _powers(beta2, t)) ** 0.5,
             "one_minus_beta1": 1.0 - beta1,
             "one_minus_beta2": 1.0 - beta2,

@@ -265,7 +265,7 @@ class Run:
             self.counters.unfinished = None
             failed = first_step + done - (status != NONFINITE_LOSS)
             epoch = first_epoch + failed // self.steps_per_epoch + 1
-            raise divergence(status, self.scalars.optimizer, epoch, self.counters.steps)
+            raise divergence(status, self.scalars.optimizer, epoch, self.counters)
         return done
 
     def _account(self, done: int, losses: Array) -> None:
@@ -288,7 +288,7 @@ class Run:
             self.rows_before, self.seconds = 0, 0.0
 
 
-def divergence(status: int, optimizer: Optimizer, epoch: int | None, steps_done: int) -> DivergenceError:
+def divergence(status: int, optimizer: Optimizer, epoch: int | None, counters: Counters) -> DivergenceError:
     """The error for a status of the engine.
 
     Parameters
@@ -298,11 +298,12 @@ def divergence(status: int, optimizer: Optimizer, epoch: int | None, steps_done:
     optimizer : Optimizer
     epoch : int or None
         From 1; None for a single batch.
-    steps_done : int
-        As the engine counts them.
+    counters : Counters
+        With the steps that the engine has counted.
     """
-    step = steps_done + (status == NONFINITE_LOSS)
-    rate = float(optimizer.hyperparameters.get("learning_rate", float("nan")))
+    step = counters.steps + (status == NONFINITE_LOSS)
+    # Of the last update: that is what made a loss infinite too.
+    rate = optimizer.learning_rate_at(max(1, counters.optimizer_steps))
     what = "the loss is" if status == NONFINITE_LOSS else "the updated weights would be"
     where = f"epoch {epoch}, step {step}" if epoch is not None else f"step {step}"
     return DivergenceError(

@@ -21,8 +21,9 @@ TIERS = [
     {"callbacks"},
     {"training"},
     {"layers"},
-    {"initializers", "inputs", "penalties", "threads", "schedules"},
+    {"initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
+    {"schedules"},
     {"_kernels"},
     {"errors"},
     {"_formula"},
@@ -32,11 +33,19 @@ TIER = {name: k for k, tier in enumerate(TIERS) for name in tier}
 # The package itself imports by name, when a name is used.
 ROOT = "__init__"
 
-# What a formula file may import besides the language; the optimizers' classes stand beside their rules.
+# What a formula file may import besides the language; the optimizers' classes stand beside their rules, and their
+# learning rates may be schedules.
 FORMULA_FILES = {
     "activations": {"__future__", "fastgd._formula"},
     "losses": {"__future__", "fastgd._formula"},
-    "optimizers": {"__future__", "typing", "collections.abc", "fastgd._formula", "fastgd._formula.interval"},
+    "optimizers": {
+        "__future__",
+        "typing",
+        "collections.abc",
+        "fastgd._formula",
+        "fastgd._formula.interval",
+        "fastgd.schedules",
+    },
 }
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "base", "helpers", "helper"}

@@ -100,7 +100,7 @@ def test_steps_are_counted_from_one(first_step, n_steps):
 
 def test_adam_corrects_the_bias_in_float64():
     made = Adam(learning_rate=0.5, beta1=0.75, beta2=0.5)
-    steps = made.each_step(np.array([1.0, 2.0]))
+    steps = made.each_step(np.array([1.0, 2.0]), np.array([0.5, 0.5]))
     np.testing.assert_array_equal(steps["step"], [0.5 / 0.25, 0.5 / (1 - 0.75**2)])
     np.testing.assert_allclose(steps["root"], [0.5**-0.5, 0.75**-0.5], rtol=4 * np.finfo(float).eps)
 
@@ -228,7 +228,7 @@ def test_a_class_of_ones_own_may_compute_scalars():
         def __init__(self, peak: float) -> None:
             super().__init__(rmsprop, peak=peak, rho=0.5, one_minus_rho=0.5, eps=1e-8)
 
-        def each_step(self, t: np.ndarray) -> dict:
+        def each_step(self, t: np.ndarray, rate: object) -> dict:
             return {"learning_rate": self.hyperparameters["peak"] * np.minimum(t / 10.0, 1.0)}
 
     np.testing.assert_allclose(Warm(2.0).scalars(1, 20)[:, 0], np.minimum(np.arange(1, 21) / 5.0, 2.0))
@@ -241,7 +241,7 @@ def test_a_rule_without_learning_rate_says_so():
         def __init__(self) -> None:
             super().__init__(OPTIMIZERS["sgd"], pace=0.1)
 
-        def each_step(self, t: np.ndarray) -> dict:
+        def each_step(self, t: np.ndarray, rate: object) -> dict:
             return {"learning_rate": self.hyperparameters["pace"]}
 
     with pytest.raises(AttributeError, match="optimizer 'sgd' has no learning rate"):

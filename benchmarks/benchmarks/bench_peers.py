@@ -6,17 +6,15 @@ is skipped.
 
 from __future__ import annotations
 
-import statistics
-
 from competitors import COMPETITORS, FastGD
 from environment import limit_threads
 from latency import PREDICTIONS, PREDICTORS, predictions
 from peers import choose_epochs, compare_losses, train
-from rounds import interleave, ratios, repeated
+from rounds import interleave, median_ratio, repeated
 
 from .networks import NETWORKS, problem
 
-ROUNDS = 9
+ROUNDS = 7
 SECONDS = 0.1
 
 # Without torch.compile, which takes as long to compile as all the rest to run; peers.py and latency.py have it.
@@ -61,7 +59,7 @@ class Training:
             return lambda: train(competitor, form, epochs) / epochs
 
         times = interleave({"ours": work(ours, our_form), "peer's": work(self.peer, self.form)}, ROUNDS)
-        return statistics.median(ratios(times["ours"], times["peer's"]))
+        return median_ratio(times["ours"], times["peer's"])
 
 
 class Prediction:
@@ -83,4 +81,4 @@ class Prediction:
     def track_predict_over_peer(self, title, peer):
         works = {label: repeated(call, SECONDS) for label, call in self.calls.items()}
         times = interleave(works, ROUNDS)
-        return statistics.median(ratios(times[OURS], times[peer]))
+        return median_ratio(times[OURS], times[peer])

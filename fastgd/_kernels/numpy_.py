@@ -218,7 +218,7 @@ class Network:
     def takes_batch(self, X: Any, targets: Any) -> bool:
         return False
 
-    def takes_output(self, out: Any, X: Array, layer: int) -> bool:
+    def takes_output(self, X: Any, out: Any, layer: int) -> bool:
         return False
 
     @quiet

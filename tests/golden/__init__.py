@@ -1,4 +1,4 @@
-"""Values that others computed: at high precision, or with another library. `make_golden.py` writes them."""
+"""Values that others computed: at high precision, or with another library. The scripts beside them write them."""
 
 from __future__ import annotations
 

@@ -133,6 +133,7 @@ cdef extern from "engine.h" nogil:
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t product_units(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil
+        int is_beyond_cache(const dense_layer *) noexcept nogil
         Py_ssize_t weight_units(const dense_layer *) noexcept nogil
         void dense_forward(const dense_layer *, const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void transpose_weight(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil

@@ -76,6 +76,7 @@ const kernel_table KERNEL_TABLE = {
     .scatter = scatter,
     .first_nonfinite_row = first_nonfinite_row,
     .product_units = product_units,
+    .is_beyond_cache = is_beyond_cache,
     .weight_units = weight_units,
     .dense_forward = dense_forward,
     .transpose_weight = transpose_weight,

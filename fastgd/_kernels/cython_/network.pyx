@@ -51,8 +51,8 @@ cdef enum:
     # Rows at a time where only the forward pass runs: whole tiles, of 14 rows or of 6. With 256, inputs of 784 columns and
     # the weights of 256 units do not find room in an L2 cache of 1 MB together, and 1,024 rows take 3 % longer.
     PREDICT_ROWS = 126
-    # A job of fewer products than this, some ten microseconds, does not let go of the interpreter: another thread of
-    # Python's would take it, and keep it for milliseconds.
+    # A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
+    # of Python's would take it, and keep it for milliseconds.
     BRIEF_JOB = 50_000
 
 
@@ -125,7 +125,7 @@ cdef class Network:
         layer.weight = self._own(n_inputs + 1, spec.n_outputs)
         for k in range(self.at.rule.n_states):
             layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
-        if passes_gradient:
+        if passes_gradient and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
@@ -256,9 +256,9 @@ cdef class Network:
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
 
-    def takes_output(self, out, X, Py_ssize_t layer):
-        cdef Source to = source_as_it_lies(out), x = source_as_it_lies(X)
-        return (to is not None and x is not None and lie_apart(to, x)
+    def takes_output(self, X, out, Py_ssize_t layer):
+        cdef Source x = source_as_it_lies(X), to = source_as_it_lies(out)
+        return (self._takes_features(x) and to is not None and lie_apart(x, to)
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,

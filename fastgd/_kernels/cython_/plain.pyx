@@ -202,7 +202,8 @@ def parameter_update(w, g, states, rule, scalars):
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)
     cdef const void *scalars_at = <const void *><size_t>real_scalars.ctypes.data
-    for k, array in enumerate((w, old := g.copy(), *states)):
+    gradient = g.copy()   # The update leaves the old weights there.
+    for k, array in enumerate((w, gradient, *states)):
         arrays[k] = <void *><size_t>array.ctypes.data
     with nogil:
         before = engine_enter()

@@ -17,20 +17,28 @@ typedef struct {
 
 INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
 {
-    ptrdiff_t left = m->last_width - (column - (m->panels - 1) * PANEL_WIDTH);
-    return (row_piece){element(m, row, column), smaller(LANES, left), smaller(LANES, m->columns - column)};
+    ptrdiff_t panel = (ptrdiff_t)((size_t)column / PANEL_WIDTH), within = column - panel * PANEL_WIDTH;
+    if (panel + 1 < m->panels)
+        return (row_piece){(REAL *)m->data + (panel * m->rows + row) * PANEL_WIDTH + within, LANES, LANES};
+    return (row_piece){panel_row(m, panel, row) + within, smaller(LANES, m->last_width - within),
+                       smaller(LANES, m->columns - column)};
 }
 
 INLINE VEC load_piece(row_piece piece, VEC elsewhere)
 {
-    VEC v = piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes);
-    return piece.used == LANES ? v : vec_select(mask_first(piece.used), v, elsewhere);
+    if (piece.used == LANES)
+        return vec_load(piece.at);
+    return vec_select(mask_first(piece.used), piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes),
+                      elsewhere);
 }
 
 INLINE void store_piece(row_piece piece, VEC v)
 {
-    if (piece.used < LANES)
-        v = vec_select(mask_first(piece.used), v, vec_splat(0));
+    if (piece.used == LANES) {
+        vec_store(piece.at, v);
+        return;
+    }
+    v = vec_select(mask_first(piece.used), v, vec_splat(0));
     if (piece.lanes == LANES)
         vec_store(piece.at, v);
     else
