@@ -16,6 +16,7 @@ from oracle.losses import LOSSES, Loss, log_sum_exp, margins, softmax, target_ro
 from oracle.network import Layer, Network, batches, train
 from oracle.optimizers import OPTIMIZERS, Adadelta, Adagrad, Adam, Momentum, Nesterov, RMSprop, trajectory
 from oracle.philox import draw, permutation, philox4x32, uniform53
+from targets import draw_targets
 from tolerances import (
     activation_bound,
     assert_same_bits,
@@ -494,9 +495,7 @@ def some_network(activation: str, loss: str, seed: int = 31) -> tuple:
     )
     weights = [random.normal(size=shape) for shape in ((3, 4), (4,), (4, 3), (3,))]
     x, sample_weight = random.normal(size=(6, 3)), random.uniform(0.5, 2.0, size=6)
-    kind = LOSSES[loss].target
-    targets = {"real": random.normal(size=(6, 3)), "probability": random.uniform(size=(6, 3))}
-    return network, weights, x, targets.get(kind, random.integers(3, size=6)), sample_weight
+    return network, weights, x, draw_targets(random, LOSSES[loss].target, 6, 3), sample_weight
 
 
 def side_of_every_kink(
@@ -508,10 +507,7 @@ def side_of_every_kink(
         z - kink for layer, z in zip(network.layers, sums, strict=True) for kink in layer.activation.kinks
     ]
     sides += [w for layer, w in zip(network.layers, weights[::2], strict=True) if layer.l1]
-    if network.loss is LOSSES["mean_absolute_error"]:
-        sides.append(outputs[-1] - y)
-    if network.loss is LOSSES["multiclass_hinge"]:
-        sides.append(margins(outputs[-1], y))
+    sides += network.loss.kinks(outputs[-1], y)
     return np.concatenate([np.sign(side).ravel() for side in sides] or [np.zeros(0)])
 
 

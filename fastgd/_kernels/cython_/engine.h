@@ -114,6 +114,7 @@ typedef struct {
     ptrdiff_t n_layers, n_inputs;
     int loss;                               /* a loss_kind */
     block_function elementwise, link;       /* link: NULL for linear and softmax */
+    const void *loss_scalars;               /* REAL: of the elementwise loss */
     int softmax_link, by_sides, penalized;
     update_rule rule;
     double rule_scalars[FASTGD_MAX_SCALARS];    /* as REAL */
@@ -157,8 +158,9 @@ typedef struct {
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
 
     /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
-    void (*elementwise_loss)(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*elementwise_loss)(block_function loss, const void *loss_scalars, const matrix *score,
+                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
+                             ptrdiff_t first, ptrdiff_t last);
     void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
                                   double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
     void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,

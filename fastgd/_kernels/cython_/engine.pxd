@@ -105,6 +105,7 @@ cdef extern from "engine.h" nogil:
         int loss
         block_function elementwise
         block_function link
+        const void *loss_scalars
         int softmax_link
         int by_sides
         int penalized
@@ -139,8 +140,8 @@ cdef extern from "engine.h" nogil:
         void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
-        void elementwise_loss(block_function, const matrix *, const target_rows *, const void *, double *, matrix *,
-                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void elementwise_loss(block_function, const void *, const matrix *, const target_rows *, const void *, double *,
+                              matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
                                    Py_ssize_t, Py_ssize_t) noexcept nogil
         void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,

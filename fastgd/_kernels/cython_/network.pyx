@@ -21,7 +21,9 @@ from .arrays cimport (
     holds_reals,
     holds_results,
     lie_apart,
+    link_block,
     loss_block,
+    scalars_of,
     source_as_it_lies,
     table_for,
     update_block,
@@ -94,14 +96,15 @@ cdef class Network:
     cdef object _take_loss(self, loss):
         if loss is None:
             return
-        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.link == "sigmoid"
+        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.two_sided
         self.takes_labels, self.takes_reals = loss.target in ("class", "label"), loss.target == "real"
         if loss.rowwise:
             self.at.loss = SOFTMAX_CROSS_ENTROPY if loss.name == "softmax_cross_entropy" else MULTICLASS_HINGE
         else:
             self.at.loss = ELEMENTWISE
             self.at.elementwise = loss_block(self.table, loss.name)
-        self.at.link = activation_block(self.table, "sigmoid" if loss.link == "sigmoid" else "linear")
+        self.at.loss_scalars = self._own_scalars(loss)
+        self.at.link = link_block(self.table, loss.link)
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -127,9 +130,13 @@ cdef class Network:
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
-        scalars = np.array(list(activation.parameters.values()) + [0.0], self.dtype)
+        layer.activation_scalars = self._own_scalars(activation)
+
+    cdef const void *_own_scalars(self, declared) except NULL:
+        """The parameters of an activation or loss as its block function reads them."""
+        scalars = scalars_of(declared, self.dtype)
         self.owned.append(scalars)
-        layer.activation_scalars = <const void *><size_t>scalars.ctypes.data
+        return <const void *><size_t>scalars.ctypes.data
 
     cdef matrix _own(self, Py_ssize_t rows, Py_ssize_t columns) except *:
         cdef Panels panels = Panels(rows, columns, self.dtype)

@@ -272,8 +272,9 @@ INLINE void finish_elementwise_rows(const REAL *value, ptrdiff_t width, ptrdiff_
 }
 
 /* l = mean over the outputs; row_scale holds the mean's 1/columns already. */
-static void elementwise_loss(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last)
+static void elementwise_loss(block_function loss, const void *loss_scalars, const matrix *score,
+                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
+                             ptrdiff_t first, ptrdiff_t last)
 {
     const REAL *scale = row_scale;
     REAL value[ROW_BLOCK * PANEL_WIDTH] ALIGNED, unused[ROW_BLOCK * PANEL_WIDTH] ALIGNED;
@@ -285,7 +286,7 @@ static void elementwise_loss(block_function loss, const matrix *score, const tar
             ptrdiff_t width = width_of_panel(score, panel);
             REAL *gradient = scale ? panel_row(delta, panel, block) : unused;
             void *arrays[] = {panel_row(score, panel, block), panel_row(&target->values, panel, block), value, gradient};
-            loss(arrays, rows * width, NULL);
+            loss(arrays, rows * width, loss_scalars);
             finish_elementwise_rows(value, width, smaller(width, score->columns - panel * PANEL_WIDTH), rows,
                                     losses + block, gradient, scale ? scale + block : NULL);
         }

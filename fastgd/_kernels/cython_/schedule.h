@@ -111,8 +111,8 @@ static int begin_losses(network *net, range rows, int gradient)
     if (net->loss == MULTICLASS_HINGE)
         multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
     else
-        elementwise_loss(net->elementwise, &last->output, &net->target, scale, net->row_losses, &last->delta, rows.first,
-                         rows.last);
+        elementwise_loss(net->elementwise, net->loss_scalars, &last->output, &net->target, scale, net->row_losses,
+                         &last->delta, rows.first, rows.last);
     return isfinite(weighted_loss(net, rows));
 }
 
