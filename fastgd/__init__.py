@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import LayerNorm as LayerNorm
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
     from .optimizers import Adadelta as Adadelta
@@ -38,11 +41,14 @@ _HOMES = {
     "Adadelta": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
+    "BatchNorm": "layers",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Dropout": "layers",
     "ElasticNet": "penalties",
     "L1": "penalties",
     "L2": "penalties",
+    "LayerNorm": "layers",
     "NotBuiltError": "errors",
     "RMSprop": "optimizers",
     "SGD": "optimizers",
@@ -59,11 +65,14 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adadelta",
     "Adagrad",
     "Adam",
+    "BatchNorm",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "ElasticNet",
     "L1",
     "L2",
+    "LayerNorm",
     "NotBuiltError",
     "RMSprop",
     "Sequential",
