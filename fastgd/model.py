@@ -222,7 +222,7 @@ class Sequential:
         NotBuiltError
         """
         self._built()
-        return sum(int(np.prod(shape)) for shape in self._shapes())
+        return sum(int(np.prod(shape)) for shape in self._shapes(self._n_inputs))
 
     @property
     def n_epochs_done(self) -> int:
@@ -234,10 +234,9 @@ class Sequential:
         """Optimizer steps since the model was built."""
         return self._counters.steps
 
-    def _shapes(self) -> list[tuple[int, ...]]:
+    def _shapes(self, n_inputs: int) -> list[tuple[int, ...]]:
         """Shapes of [W1, b1, W2, ...]."""
         shapes: list[tuple[int, ...]] = []
-        n_inputs = self._n_inputs
         for layer in self._layers:
             shapes += [(n_inputs, layer.units), (layer.units,)]
             n_inputs = layer.units
@@ -288,13 +287,18 @@ class Sequential:
             width = layer.units
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
-        return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        initial = optimizer.initial_states()
+        if any(initial.values()):
+            shapes = self._shapes(n_inputs)
+            network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
+        return network
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
         # A multiplication and an addition for each weight, forward; as much again for each of the two gradients.
-        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes()[::2])
+        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes(self._n_inputs)[::2])
 
     def _built(self) -> Network:
         if self._network is None:
@@ -334,7 +338,8 @@ class Sequential:
             If something does not consist of real numbers.
         """
         network = self._built()
-        network.set_weights(read_weight_arrays(weights, self._shapes(), self._dtype, self._backend.first_nonfinite))
+        shapes = self._shapes(self._n_inputs)
+        network.set_weights(read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite))
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training

@@ -13,8 +13,11 @@ from counterparts import (
     DTYPES,
     HYPERPARAMETERS,
     LOSS_NAMES,
+    MADE_BY,
     OPTIMIZER_NAMES,
+    RECORDINGS,
     FedWithGradients,
+    Recording,
     float32_numbers,
     model_of,
     optimizer_named,
@@ -46,6 +49,7 @@ from tolerances import (
 import fastgd as fg
 from fastgd._formula import ACTIVATIONS, LOSSES
 from fastgd._kernels import get_backend
+from fastgd.optimizers import BY_NAME
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -61,8 +65,11 @@ def test_whatever_is_registered_has_its_line_in_the_oracle_and_its_golden_values
         == set(load("activations")) - {"versions"}
     )
     assert set(LOSS_NAMES) == set(oracle_losses.LOSSES) == set(load("losses")) - {"versions"}
-    assert set(OPTIMIZER_NAMES) == set(oracle_optimizers.OPTIMIZERS) == set(load("optimizers")["torch"])
-    assert set(OPTIMIZER_NAMES) == set(HYPERPARAMETERS)
+    assert set(OPTIMIZER_NAMES) == set(oracle_optimizers.OPTIMIZERS) == set(HYPERPARAMETERS) == set(MADE_BY)
+    recorded = [Recording.of(library, name).optimizer for library, name in RECORDINGS]
+    assert set(OPTIMIZER_NAMES) == {made.rule.formula.name for made in recorded}
+    dialects = {(made, dialect) for made in BY_NAME.values() for dialect in made.dialects if dialect is not None}
+    assert dialects == {(type(made), made.dialect) for made in recorded}
 
 
 def test_declared_kinds_of_loss_are_those_of_the_oracle():
@@ -168,22 +175,50 @@ def test_labels_and_one_hot_rows_are_the_same_targets(name, dtype, backend):
 
 
 # ------------------------------------------------------------------------------------------------ optimizers
+# What is demanded of a path in float64, whatever its conditioning.
+LIBRARY_TOLERANCE = 1e-10
+
+
 @each_backend
 @each_dtype
-@pytest.mark.parametrize(
-    ("library", "name"),
-    [(library, name) for library in ("torch", "optax") for name in load("optimizers")[library]],
-)
-def test_optimizers_follow_the_golden_trajectories(library, name, dtype, backend):
-    """A hundred steps along given gradients."""
-    golden = load("optimizers")
-    start, gradients = np.array(golden["start"]), np.array(golden["gradients"])
-    hyperparameters = golden["hyperparameters"][name]
-    stepped = FedWithGradients(optimizer_named(name, **hyperparameters), start, dtype, backend)
-    actual = np.array([stepped.step(g) for g in gradients])
-    kept = np.array(golden["steps"]) - 1
-    bound = trajectory_bound(oracle_rule(name, **hyperparameters), start, gradients, dtype)
-    assert_within(actual[kept], golden[library][name], bound[kept], f"{name} against {library}")
+@pytest.mark.parametrize(("library", "name"), RECORDINGS)
+def test_optimizers_follow_those_of_other_libraries(library, name, dtype, backend):
+    """A hundred steps along given gradients, in that library's dialect; without arguments, with its defaults."""
+    recording = Recording.of(library, name)
+    stepped = FedWithGradients(recording.optimizer, recording.start, dtype, backend)
+    actual = np.array([stepped.step(g) for g in recording.gradients])[recording.kept]
+    bound = trajectory_bound(recording.new_rule, recording.start, recording.gradients, dtype)[recording.kept]
+    assert_within(actual, recording.path, bound, f"{name} against {library}")
+    if dtype == "float64":
+        np.testing.assert_allclose(actual, recording.path, rtol=0, atol=LIBRARY_TOLERANCE)
+
+
+@each_backend
+@pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
+@pytest.mark.parametrize("dialect", [None, "torch", "keras", "optax", "sklearn"])
+@pytest.mark.parametrize("restraints", [{}, {"weight_decay": 0.1}, {"clip_value": 0.5}])
+def test_optimizers_follow_the_oracle(rule, dialect, restraints, backend):
+    """A hundred steps in float64, with and without weight decay and clipping, the rate falling."""
+    made_by, flags = MADE_BY[rule]
+    if dialect not in made_by.dialects:
+        pytest.skip(f"{made_by.__name__} is not in {dialect}")
+    if restraints and (rule == "rprop" or dialect == "sklearn" and "weight_decay" in restraints):
+        pytest.skip("refused")
+    given = {**HYPERPARAMETERS[rule], **flags, **restraints}
+    if rule != "rprop":
+        given["learning_rate"] = fg.schedules.Exponential(given["learning_rate"], 0.98)
+    if dialect is not None and not restraints.get("weight_decay"):
+        given["weight_decay"] = 0.0
+    if rule == "rprop":
+        given.pop("weight_decay", None)
+    made = made_by(dialect=dialect, **given)
+    explicit = {name: value for name, value in made.hyperparameters.items()}
+    draw = np.random.default_rng(8)
+    start, gradients = draw.normal(size=7), draw.normal(size=(100, 7))
+    stepped = FedWithGradients(made, start, "float64", backend)
+    expected = oracle_optimizers.trajectory(oracle_optimizers.CLASSES[made_by.__name__](**explicit), start, gradients)
+    for g, position in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(stepped.step(g), position, rtol=0, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------ a network's evaluation

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from counterparts import ACTIVATION_NAMES, HYPERPARAMETERS, LOSS_NAMES, OPTIMIZER_NAMES
+from counterparts import (
+    ACTIVATION_NAMES,
+    HYPERPARAMETERS,
+    LOSS_NAMES,
+    MADE_BY,
+    OPTIMIZER_NAMES,
+    RECORDINGS,
+    Recording,
+)
 from golden import load
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
@@ -64,8 +72,7 @@ def test_an_optimizer_is_judged(name):
     """By the oracle and by another library's trajectory, with hyperparameters to try it with."""
     assert name in oracle_optimizers.OPTIMIZERS
     assert name in HYPERPARAMETERS
-    golden = load("optimizers")
-    assert any(name in golden[library] for library in ("torch", "optax"))
+    assert name in {Recording.of(library, recorded).optimizer.rule.formula.name for library, recorded in RECORDINGS}
 
 
 # ------------------------------------------------------------------------------------------------ what computes it
@@ -128,13 +135,10 @@ def test_what_is_registered_is_exported_by_its_module():
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_every_rule_has_a_class(name):
-    """momentum and nesterov are two faces of SGD."""
-    classes = [*BY_NAME.values()]
-    made = [cls() for cls in classes] + [
-        optimizers.SGD(momentum=0.5),
-        optimizers.SGD(momentum=0.5, nesterov=True),
-    ]
-    assert name in {optimizer.rule.name for optimizer in made}
+    """SGD, RMSprop and Adam have several rules."""
+    made_by, flags = MADE_BY[name]
+    assert made_by in BY_NAME.values()
+    assert made_by(**flags, **HYPERPARAMETERS[name]).rule.name == name
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not part of this copy")

@@ -227,12 +227,18 @@ def trajectory_bound(
 
     The oldest term in the state has been through t products and t sums with a decay factor that was itself
     rounded, and the parameters are rounded once a step. Where signed terms cancel in the state, the error is
-    relative to what it would be without cancellation, which is the path along |g|.
+    relative to what it would be without cancellation, which is the path along |g|. Where the rule itself takes
+    differences, the conditioning is measured: the path again with every rounding at its largest, with random signs.
     """
     path = abs(trajectory(new_rule(), np.zeros_like(start), abs(gradients)))
     steps = np.arange(1, len(gradients) + 1).reshape(-1, *[1] * np.ndim(start))
     relative = unit_roundoff(dtype) * (4.0 * steps + RULE_ROUNDINGS)
-    return relative * path + unit_roundoff(dtype) * steps * (abs(start) + path) + smallest_normal(dtype)
+    bound = relative * path + unit_roundoff(dtype) * steps * (abs(start) + path) + smallest_normal(dtype)
+    right = trajectory(new_rule(), start, gradients)
+    for run in range(PERTURBED_RUNS):
+        perturbed = PerturbedRule(new_rule(), np.random.default_rng(run), dtype)
+        bound = np.maximum(bound, SIGN_MARGIN * abs(trajectory(perturbed, start, gradients) - right))
+    return bound
 
 
 class PerturbedRule:

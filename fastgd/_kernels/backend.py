@@ -89,6 +89,8 @@ class Network(Protocol):
         sum(w_i). A batch whose weights sum to zero changes nothing. Returns a status and the number of steps done:
         0, all of them; 1, the next step's loss is not finite; 2, the last step would have made weights non-finite,
         and those kept their values. So the weights are finite whatever happens.
+
+        `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases.
         """
 
     def evaluate(

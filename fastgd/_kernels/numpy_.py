@@ -260,9 +260,11 @@ class Network:
             return 1
         assert self.rule is not None
         status = 0
+        n_scalars = len(self.rule.scalars)
+        of_weights, of_biases = scalars[:n_scalars], scalars[-n_scalars:]
         for k, g in enumerate(gradients):
             states = [slot[k] for slot in self.slots]
-            results = updated(self.weights[k], g, states, self.rule, scalars)
+            results = updated(self.weights[k], g, states, self.rule, of_biases if k % 2 else of_weights)
             if not np.isfinite(results[0]).all():
                 status = 2
                 continue

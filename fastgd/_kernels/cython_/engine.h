@@ -55,6 +55,7 @@ typedef struct {
     block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
+    const void *bias_scalars;               /* the same, or others after them where weight decay spares the biases */
 } update_rule;
 
 enum weight_gradient_use { UPDATE_WEIGHTS, STORE_GRADIENT, ADD_TO_GRADIENT };
@@ -88,7 +89,7 @@ typedef struct {
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     uint64_t seed;
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars) */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -115,7 +116,7 @@ typedef struct {
     block_function elementwise, link;       /* link: NULL for linear and softmax */
     int softmax_link, by_sides, penalized;
     update_rule rule;
-    double rule_scalars[FASTGD_MAX_SCALARS];    /* as REAL */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;
     target_rows target;
