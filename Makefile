@@ -5,9 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 FORMULAS := fastgd/activations.py fastgd/losses.py fastgd/optimizers.py
 SOURCES := setup.py pyproject.toml $(FORMULAS) $(wildcard fastgd/_formula/*.py fastgd/_kernels/cython_/*.[ch] fastgd/_kernels/cython_/*.p[yx][xd])
+ASV := ../$(BIN)/asv
+SELECT = $(if $(BENCH),--bench '$(BENCH)')
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
-.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench-check instructions instructions-write clean
+.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench bench-check \
+	bench-compare bench-site instructions instructions-write clean
 
 demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
@@ -49,8 +52,22 @@ lint: .venv/ready-lint
 docs: .venv/ready-docs
 	$(BIN)/python -m sphinx -W -E -b html docs docs/_build
 
+# Everything once, with the fastgd that is installed. BENCH=regex takes a part.
+bench: .venv/ready-bench
+	cd benchmarks && $(ASV) machine --yes && $(ASV) run --quick --python=same --show-stderr $(SELECT)
+
 bench-check: .venv/ready-bench
-	cd benchmarks && ../$(BIN)/asv check --python=same
+	cd benchmarks && $(ASV) check --python=same
+
+# BASE and HEAD name two commits; both are built and timed in turns.
+BASE ?= HEAD~1
+HEAD ?= HEAD
+bench-compare: .venv/ready-bench
+	cd benchmarks && $(ASV) machine --yes && $(ASV) continuous --interleave-rounds --factor 1.1 --split $(SELECT) $(BASE) $(HEAD)
+
+# Everything that was recorded, as a site to look at in a browser.
+bench-site: .venv/ready-bench
+	cd benchmarks && $(ASV) publish && $(ASV) preview --browser
 
 # Instruction counts against the committed figures; needs valgrind.
 instructions: .venv/ready-test

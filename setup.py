@@ -24,6 +24,9 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx2"] = (32, ["-mavx2", "-mfma"])
     INSTRUCTION_SETS["avx512"] = (64, ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"])
 
+# What the kernels are compiled from besides C: rendered anew, and compiled, when one of these has changed.
+FORMULAS = [Path("fastgd", f"{name}.py") for name in ("activations", "losses", "optimizers")]
+
 # -fno-math-errno and -fno-trapping-math let the compiler use vector square roots and blends; neither changes a value.
 # -ffp-contract=fast: a multiply and an add become one rounding where the machine has that. Never -ffast-math, which
 # would reorder sums, lose NaNs, and may switch the whole process to flush-to-zero at load time.
@@ -96,7 +99,7 @@ class BuildKernels(build_ext):
 
 def extension(name):
     return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")], include_dirs=[str(ENGINE)],
-                     extra_link_args=WITHOUT_SYMBOLS, depends=[str(path) for path in ENGINE.glob("*.[hc]")])
+                     extra_link_args=WITHOUT_SYMBOLS, depends=list(map(str, (*ENGINE.glob("*.[hc]"), *FORMULAS))))
 
 
 setup(ext_modules=cythonize([extension(name) for name in ("arrays", "network", "plain")], build_dir="build/cython",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Processor time of others that still counts as silence: a tick of the system's clock, and what a system always does.
-TICK, ALWAYS = 0.011, 0.03
+TICK, ALWAYS = 0.011, 0.01
 TRIES, PAUSE = 240, 0.25
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

@@ -22,6 +22,7 @@ import math
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from environment import limit_threads
@@ -40,8 +41,12 @@ def train(competitor, form: str, epochs: int) -> float:
     return time.perf_counter() - start
 
 
-def compare_losses(problem, competitors) -> tuple[float, int, list[Row]]:
+def compare_losses(
+    problem, competitors, forms: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[float, int, list[Row]]:
     """Train all for the same steps and compare the losses with the first one's.
+
+    In all their forms, or in those that `forms` gives for a competitor's name.
 
     The number of epochs grows until the loss has moved by much more than the tolerance: losses that agree
     because nobody has learnt anything prove nothing.
@@ -59,7 +64,7 @@ def compare_losses(problem, competitors) -> tuple[float, int, list[Row]]:
         sys.exit(f"{name}: {reference.name} has learnt nothing (loss {before:.5f} to {expected:.5f})")
     rows = []
     for competitor in competitors:
-        for form in competitor.forms():
+        for form in competitor.forms() if forms is None else forms[competitor.name]:
             train(competitor, form, epochs)
             loss = loss_after(problem, competitor.weights())
             same = math.isclose(loss, expected, rel_tol=LOSS_TOLERANCE)

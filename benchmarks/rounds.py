@@ -44,6 +44,11 @@ def ratios(over: list[float], under: list[float]) -> list[float]:
     return [a / b for a, b in zip(over, under, strict=True)]
 
 
+def median_ratio(over: list[float], under: list[float]) -> float:
+    """Return the median of the quotients, round by round, with the four digits that can mean something."""
+    return float(f"{statistics.median(ratios(over, under)):.4g}")
+
+
 def spread(values: list[float]) -> str:
     """Write the median and the quartiles of some values."""
     quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3

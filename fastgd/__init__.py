@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import activations as activations
+    from . import initializers as initializers
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
@@ -69,7 +70,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "kernels", "losses", "optimizers", "schedules")
+_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "AdaBelief",
@@ -96,6 +97,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "__version__",
     "activation",
     "activations",
+    "initializers",
     "kernels",
     "loss",
     "losses",

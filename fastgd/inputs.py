@@ -17,6 +17,7 @@ import numpy as np
 from . import activations as _activations  # noqa: F401  (fills the registry)
 from . import losses as _losses  # noqa: F401  (fills the registry)
 from ._formula import ACTIVATIONS, LOSSES, Activation, Loss, get
+from ._formula.declare import Declaration
 from ._kernels.contracts import REAL_DTYPES, overlap
 from .errors import refusal
 
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
 FindNonfinite = Callable[[Any, Any], "tuple[int, int] | None"]
 
 NUMBER_CLASSES = "number the classes from 0: classes, y = np.unique(y, return_inverse=True)"
+
+AS_ZERO_AND_ONE = "map two classes to 0 and 1: ({name} == {name}.max()).astype(np.float32)"
+
+
+def _normal(array: Array) -> Array:
+    """Which numbers are not zero, nor so small that the engine takes them for zero."""
+    normal: Array = np.abs(array) >= np.finfo(array.dtype).smallest_normal
+    return normal
+
+
+# For each kind of target that not every number is: which are, how the error says so, and what to try.
+TARGET_KINDS: dict[str, tuple[Callable[[Array], Array], str, str]] = {
+    "probability": (lambda a: (a >= 0.0) & (a <= 1.0), "a probability from 0 to 1", AS_ZERO_AND_ONE),
+    "sign": (lambda a: (np.abs(a) == 1.0) | (a == 0.0), "1 for one class, 0 or -1 for the other", AS_ZERO_AND_ONE),
+    "nonnegative": (lambda a: a >= 0.0, "a number of at least 0", "leave such rows out, or use another loss"),
+    "positive": (lambda a: (a > 0.0) & _normal(a), "a number above 0", "leave such rows out, or use loss='tweedie'"),
+    "nonzero": (_normal, "a number other than 0", "leave such rows out, or use loss='mean_absolute_error'"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +139,8 @@ def read_loss(given: Any) -> Loss:
     return loss
 
 
-def spelled(declared: Activation | Loss) -> str:
-    """How to write an activation or a loss in a call: its name in quotes, or with what it was configured with."""
-    registry: Mapping[str, Any] = ACTIVATIONS if isinstance(declared, Activation) else LOSSES
+def spelled(declared: Declaration, registry: Mapping[str, Declaration]) -> str:
+    """How to write what is declared in a call: its name in quotes, or with what it was configured with."""
     if registry.get(declared.name) == declared:
         return repr(declared.name)
     inside = ", ".join(f"{name}={value!r}" for name, value in declared.parameters.items())
@@ -267,11 +285,12 @@ def read_targets(
     refuse_nonfinite(array, dtype, first_nonfinite, name)
     if loss.target == "label":
         return _labels_of_one_hot(array, loss, name)
+    targets = np.ascontiguousarray(array, dtype)
     if loss.target != "real":
-        _refuse_outside(array, 0.0, 1.0, loss, name)
+        _refuse_outside(targets, loss, name)
     if loss.target == "class":
         _refuse_sums(array, loss, name)
-    return np.ascontiguousarray(array, dtype)
+    return targets
 
 
 def _reshaping(array: Array, loss: Loss, n_outputs: int, name: str) -> str:
@@ -313,13 +332,15 @@ def one_hot_rows(array: Array) -> Array:
     return (ones == 1) & (np.count_nonzero(array, axis=1) == 1)
 
 
-def _refuse_outside(array: Array, low: float, high: float, loss: Loss, name: str) -> None:
-    wrong = np.argwhere((array < low) | (array > high))
+def _refuse_outside(array: Array, loss: Loss, name: str) -> None:
+    """Refuse targets of another kind than the loss takes; in the model's dtype, in which a tiny number may be zero."""
+    admits, expected, remedy = TARGET_KINDS["probability" if loss.target == "class" else loss.target]
+    wrong = np.argwhere(~admits(array))
     if len(wrong):
         row, column = (int(i) for i in wrong[0])
-        expected = f"a probability from 0 to 1 (targets of {loss.name})"
-        remedy = f"map two classes to 0 and 1: ({name} == {name}.max()).astype(np.float32)"
-        raise ValueError(refusal(f"{name}[{row}, {column}]", str(array[row, column]), expected, remedy))
+        expected = f"{expected} (targets of {loss.name})"
+        got = str(array[row, column])
+        raise ValueError(refusal(f"{name}[{row}, {column}]", got, expected, remedy.format(name=name)))
 
 
 def _refuse_sums(array: Array, loss: Loss, name: str) -> None:
@@ -395,8 +416,8 @@ def _classes(targets: Array, loss: Loss, n_outputs: int) -> tuple[Array, int]:
             return targets, n_outputs
         if one_hot_rows(targets).all():
             return targets.argmax(axis=1), n_outputs
-    elif loss.target == "probability" and n_outputs == 1 and np.isin(targets, (0, 1)).all():
-        return targets[:, 0].astype(np.intp), 2
+    elif loss.two_sided and n_outputs == 1 and np.isin(targets, (-1, 0, 1)).all():
+        return (targets[:, 0] > 0).astype(np.intp), 2
     expected = "a loss over classes, and targets that are labels, one-hot rows, or zeros and ones"
     remedy = "use sample_weight instead"
     raise ValueError(refusal("class_weight", f"targets of {loss.name} without classes", expected, remedy))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._formula import Activation
+from ._formula import ACTIVATIONS, Activation
 from ._kernels import DenseSpec
 from .errors import refusal
-from .initializers import INITIALIZERS, read_initializer
+from .initializers import INITIALIZERS, Initializer, read_initializer
 from .inputs import read_activation, read_count, spelled
 from .penalties import L2, Penalty
 
@@ -34,8 +34,9 @@ class Dense:
         raw scores, and a loss such as softmax_cross_entropy applies its own link.
     penalty : L1, L2 or ElasticNet, optional
         On W, in place of the model's penalty.
-    initializer : {"glorot_uniform", "zeros"}
-        Of W. Biases start at zero.
+    initializer : str or Initializer
+        Of W, such as ``"he_normal"`` or ``fg.initializers.normal(scale=0.02)``. Biases start at zero, but with
+        ``"torch"`` and ``"sklearn"``.
 
     Raises
     ------
@@ -54,14 +55,14 @@ class Dense:
     units: int
     activation: Activation
     penalty: Penalty | None
-    initializer: str
+    initializer: Initializer
 
     def __init__(
         self,
         units: int,
         activation: str | Activation = "linear",
         penalty: Penalty | None = None,
-        initializer: str = "glorot_uniform",
+        initializer: str | Initializer = "glorot_uniform",
     ) -> None:
         for name, value in (
             ("units", read_count("Dense: units", units, "pass the number of outputs")),
@@ -74,11 +75,11 @@ class Dense:
     def __repr__(self) -> str:
         parts = [str(self.units)]
         if self.activation != read_activation("linear"):
-            parts.append(f"activation={spelled(self.activation)}")
+            parts.append(f"activation={spelled(self.activation, ACTIVATIONS)}")
         if self.penalty is not None:
             parts.append(f"penalty={self.penalty!r}")
-        if self.initializer != "glorot_uniform":
-            parts.append(f"initializer={self.initializer!r}")
+        if self.initializer != read_initializer("glorot_uniform"):
+            parts.append(f"initializer={spelled(self.initializer, INITIALIZERS)}")
         return f"Dense({', '.join(parts)})"
 
     def spec(self, model_penalty: Penalty | None) -> DenseSpec:
@@ -101,7 +102,8 @@ class Dense:
             ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
         n_inputs : int
         """
-        return [INITIALIZERS[self.initializer](draw, n_inputs, self.units), np.zeros(self.units)]
+        W = self.initializer(draw, n_inputs, self.units)
+        return [W[:n_inputs], W[n_inputs] if len(W) > n_inputs else np.zeros(self.units)]
 
 
 def read_penalty(name: str, given: Any) -> Penalty | None:

@@ -1,20 +1,38 @@
 """Losses on raw scores: elementwise ones as formulas, row-wise ones as declarations of kernels.
 
 A loss owns its link, what turns scores into predictions; `predict` applies it. Calling an elementwise loss
-gives its values element by element; what a model reports is their weighted mean, over the outputs too.
+gives its values element by element, or, without arrays, a copy with other parameters, ``huber(delta=0.5)``;
+what a model reports is their weighted mean, over the outputs too.
 """
 
 from __future__ import annotations
 
-from ._formula import exp, log1p, loss, rowwise_loss
+from ._formula import exp, expm1, log1p, loss, minimum, rowwise_loss, tanh
 
 __all__ = [
     "binary_cross_entropy",
+    "binary_focal_cross_entropy",
+    "epsilon_insensitive",
+    "expectile",
+    "gamma",
     "half_squared_error",
+    "hinge",
+    "huber",
+    "log_cosh",
     "mean_absolute_error",
+    "mean_absolute_percentage_error",
     "mean_squared_error",
+    "mean_squared_log_error",
+    "modified_huber",
     "multiclass_hinge",
+    "perceptron",
+    "poisson",
+    "quantile",
+    "smooth_l1",
     "softmax_cross_entropy",
+    "squared_epsilon_insensitive",
+    "squared_hinge",
+    "tweedie",
 ]
 
 
@@ -116,16 +134,308 @@ def _(score, target):
     return 1.0 if difference > 0.0 else -1.0 if difference < 0.0 else difference
 
 
-@loss(link="sigmoid", target="probability")
-def binary_cross_entropy(score, target):
-    """Cross-entropy of a probability p = 1 / (1 + e^-s): l = -y log p - (1 - y) log(1 - p).
+@loss(link="linear", target="real", ranges={"delta": "(0, inf)"})
+def huber(score, target, *, delta=1.0):
+    """Huber's loss: ``l = d^2 / 2`` up to a distance ``d = |s - y|`` of delta, ``delta (d - delta / 2)`` beyond.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    delta : float
+        Where the parabola gives way to the straight line.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `delta` is not positive or not finite.
+
+    Notes
+    -----
+    The derivative by the score is s - y, at most delta either way. scikit-learn's SGDRegressor has 0.1 as default.
+
+    References
+    ----------
+    Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 1964.
+
+    Examples
+    --------
+    >>> from fastgd.losses import huber
+    >>> huber([1.0, 3.0], [1.5, 1.0])
+    array([0.125, 1.5  ])
+    """
+    distance = abs(score - target)
+    return 0.5 * distance * distance if distance <= delta else delta * (distance - 0.5 * delta)
+
+
+@huber.derivative
+def _(score, target, *, delta):
+    difference = score - target
+    return delta if difference > delta else -delta if difference < -delta else difference
+
+
+@loss(link="linear", target="real", ranges={"beta": "(0, inf)"})
+def smooth_l1(score, target, *, beta=1.0):
+    """Smooth absolute error: ``l = d^2 / (2 beta)`` up to a distance ``d = |s - y|`` of beta, ``d - beta / 2`` beyond.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    beta : float
+        Where the parabola gives way to the straight line.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is not positive or not finite.
+
+    Notes
+    -----
+    It is Huber's loss of delta = beta over beta.
+
+    References
+    ----------
+    Girshick, Fast R-CNN, ICCV 2015.
+
+    Examples
+    --------
+    >>> from fastgd.losses import smooth_l1
+    >>> smooth_l1([1.0, 3.0], [1.5, 1.0], beta=0.5)
+    array([0.25, 1.75])
+    """
+    distance = abs(score - target)
+    return 0.5 * distance * distance / beta if distance <= beta else distance - 0.5 * beta
+
+
+@smooth_l1.derivative
+def _(score, target, *, beta):
+    difference = score - target
+    return 1.0 if difference > beta else -1.0 if difference < -beta else difference / beta
+
+
+@loss(link="linear", target="real")
+def log_cosh(score, target):
+    """Logarithm of the hyperbolic cosine of the error: l = log(cosh(s - y)).
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Notes
+    -----
+    The derivative by the score is tanh(s - y).
+
+    Examples
+    --------
+    >>> from fastgd.losses import log_cosh
+    >>> log_cosh([0.5, 100.0], [0.0, 0.0]).round(4)
+    array([ 0.1201, 99.3069])
+    """
+    # Up to 1, log(1 + (e^-d - 1)^2 / (2 e^-d)), which has all digits near zero; beyond, d - log 2 + log(1 + e^-2d).
+    distance = abs(score - target)
+    less = expm1(-distance)
+    e = 1.0 + less
+    inside = less * less / (2.0 * e) if distance < 1.0 else e * e
+    return log1p(inside) + (0.0 if distance < 1.0 else distance - 0.6931471805599453)
+
+
+@log_cosh.derivative
+def _(score, target):
+    return tanh(score - target)
+
+
+@loss(link="linear", target="real", ranges={"level": "(0, 1)"})
+def quantile(score, target, *, level=0.5):
+    """Quantile or pinball loss: l = level (y - s) where the target is above, (1 - level) (s - y) where it is below.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    level : float
+        Which quantile of the targets minimises it: 0.5 for the median, 0.9 for what nine of ten stay below.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `level` is not between 0 and 1.
+
+    Notes
+    -----
+    The derivative by the score is 0 where score and target are equal.
+
+    References
+    ----------
+    Koenker & Bassett, Regression quantiles, Econometrica 1978.
+
+    Examples
+    --------
+    >>> from fastgd.losses import quantile
+    >>> quantile([1.0, 3.0], [2.0, 2.0], level=0.9).round(4)
+    array([0.9, 0.1])
+    """
+    difference = score - target
+    return (1.0 - level) * difference if difference > 0.0 else -level * difference
+
+
+@quantile.derivative
+def _(score, target, *, level):
+    difference = score - target
+    return 1.0 - level if difference > 0.0 else -level if difference < 0.0 else difference
+
+
+@loss(link="linear", target="real", ranges={"level": "(0, 1)"})
+def expectile(score, target, *, level=0.5):
+    """Expectile loss: l = level (y - s)^2 where the target is above, (1 - level) (s - y)^2 where it is below.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    level : float
+        Which expectile minimises it: 0.5 for the mean.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `level` is not between 0 and 1.
+
+    References
+    ----------
+    Newey & Powell, Asymmetric least squares estimation and testing, Econometrica 1987.
+
+    Examples
+    --------
+    >>> from fastgd.losses import expectile
+    >>> expectile([1.0, 4.0], [2.0, 2.0], level=0.75)
+    array([0.75, 1.  ])
+    """
+    difference = score - target
+    return (1.0 - level if difference > 0.0 else level) * (difference * difference)
+
+
+@expectile.derivative
+def _(score, target, *, level):
+    difference = score - target
+    return 2.0 * ((1.0 - level if difference > 0.0 else level) * difference)
+
+
+@loss(link="linear", target="real", ranges={"epsilon": "[0, inf)"})
+def epsilon_insensitive(score, target, *, epsilon=0.1):
+    """Absolute error beyond a tolerance: ``l = max(0, |s - y| - epsilon)``, the loss of support vector regression.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    epsilon : float
+        Errors up to here cost nothing.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `epsilon` is negative or not finite.
+
+    References
+    ----------
+    Vapnik, The nature of statistical learning theory, Springer 1995.
+
+    Examples
+    --------
+    >>> from fastgd.losses import epsilon_insensitive
+    >>> epsilon_insensitive([1.0, 3.0], [1.25, 1.0], epsilon=0.5)
+    array([0. , 1.5])
+    """
+    beyond = abs(score - target) - epsilon
+    return 0.0 if beyond < 0.0 else beyond
+
+
+@epsilon_insensitive.derivative
+def _(score, target, *, epsilon):
+    difference = score - target
+    return 1.0 if difference > epsilon else -1.0 if difference < -epsilon else 0.0
+
+
+@loss(link="linear", target="real", ranges={"epsilon": "[0, inf)"})
+def squared_epsilon_insensitive(score, target, *, epsilon=0.1):
+    """Squared error beyond a tolerance: ``l = max(0, |s - y| - epsilon)^2``.
+
+    Parameters
+    ----------
+    score, target : array_like
+        Shapes that broadcast; float32 stays float32.
+    epsilon : float
+        Errors up to here cost nothing.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values.
+
+    Raises
+    ------
+    ValueError
+        If `epsilon` is negative or not finite.
+
+    Examples
+    --------
+    >>> from fastgd.losses import squared_epsilon_insensitive
+    >>> squared_epsilon_insensitive([1.0, 3.0], [1.25, 1.0], epsilon=0.5)
+    array([0.  , 2.25])
+    """
+    beyond = abs(score - target) - epsilon
+    return 0.0 if beyond < 0.0 else beyond * beyond
+
+
+@squared_epsilon_insensitive.derivative
+def _(score, target, *, epsilon):
+    difference = score - target
+    beyond = abs(difference) - epsilon
+    return 0.0 if beyond <= 0.0 else 2.0 * beyond if difference > 0.0 else -2.0 * beyond
+
+
+@loss(link="exp", target="nonnegative")
+def poisson(score, target):
+    """Poisson loss of a rate m = e^s: l = m - y log m, minus the logarithm of the likelihood but for a constant.
 
     Parameters
     ----------
     score : array_like
-        Raw scores (logits), not probabilities.
+        Raw scores.
     target : array_like
-        Labels 0 and 1, or probabilities between.
+        Counts or rates, at least 0.
 
     Returns
     -------
@@ -134,24 +444,453 @@ def binary_cross_entropy(score, target):
 
     Notes
     -----
-    Computed as ``max(s, 0) - s y + log(1 + e^-|s|)``, which neither overflows nor takes the logarithm of zero.
-    The derivative by the score is p - y, computed without cancellation where p is near 1.
+    `predict` gives m. Neither log(y!), which PyTorch adds with ``full=True``, nor y log y - y, which scikit-learn
+    adds, is part of it: they do not depend on the score.
+
+    Examples
+    --------
+    >>> from fastgd.losses import poisson
+    >>> poisson([0.0, 1.0], [2.0, 2.0]).round(4)
+    array([1.    , 0.7183])
+    """
+    # Where the mean is infinite the loss is too, whatever the product; 1000 is beyond that.
+    return exp(score) - target * minimum(score, 1000.0)
+
+
+@poisson.derivative
+def _(score, target):
+    return exp(score) - target
+
+
+@loss(link="exp", target="positive")
+def gamma(score, target):
+    """Gamma loss of a mean m = e^s: l = log m + y / m, minus the logarithm of the likelihood but for a constant.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Positive numbers.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    `predict` gives m. scikit-learn's half deviance is this less log y + 1.
+
+    Examples
+    --------
+    >>> from fastgd.losses import gamma
+    >>> gamma([0.0, 1.0], [2.0, 2.0]).round(4)
+    array([2.    , 1.7358])
+    """
+    return score + target * exp(-score)
+
+
+@gamma.derivative
+def _(score, target):
+    return 1.0 - target * exp(-score)
+
+
+@loss(link="exp", target="nonnegative", ranges={"power": "(1, 2)"})
+def tweedie(score, target, *, power=1.5):
+    """Tweedie loss of a mean m = e^s: l = m^(2 - power) / (2 - power) + y m^(1 - power) / (power - 1).
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Numbers of at least 0, of which many may be 0.
+    power : float
+        Between 1, where it would be Poisson, and 2, where it would be gamma: the variance grows as m^power.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Raises
+    ------
+    ValueError
+        If `power` is not between 1 and 2.
+
+    Notes
+    -----
+    `predict` gives m. scikit-learn's half deviance also has y^(2 - power) / ((1 - power) (2 - power)).
+
+    References
+    ----------
+    Tweedie, An index which distinguishes between some important exponential families, Calcutta 1984.
+
+    Examples
+    --------
+    >>> from fastgd.losses import tweedie
+    >>> tweedie([0.0, 1.0], [2.0, 0.0]).round(4)
+    array([6.    , 3.2974])
+    """
+    # Where the target is 0, the power of the mean may be infinite.
+    claims = 0.0 if target == 0.0 else target * exp((1.0 - power) * score)
+    return exp((2.0 - power) * score) / (2.0 - power) + claims / (power - 1.0)
+
+
+@tweedie.derivative
+def _(score, target, *, power):
+    claims = 0.0 if target == 0.0 else target * exp((1.0 - power) * score)
+    return exp((2.0 - power) * score) - claims
+
+
+@loss(link="expm1", target="nonnegative")
+def mean_squared_log_error(score, target):
+    """Squared error of logarithms, for a prediction p = e^s - 1: l = (log(1 + p) - log(1 + y))^2.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Numbers of at least 0.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    `predict` gives p. The score is log(1 + p), so that no logarithm of a negative number can occur.
+
+    Examples
+    --------
+    >>> from fastgd.losses import mean_squared_log_error
+    >>> mean_squared_log_error([0.0, 1.0], [0.0, 0.0])
+    array([0., 1.])
+    """
+    return (score - log1p(target)) ** 2
+
+
+@mean_squared_log_error.derivative
+def _(score, target):
+    return 2.0 * (score - log1p(target))
+
+
+@loss(link="linear", target="nonzero")
+def mean_absolute_percentage_error(score, target):
+    """Absolute error as a share of the target: ``l = |s - y| / |y|``; 1 is a hundred per cent.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Any numbers but 0.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    A share, as scikit-learn has it; Keras multiplies by 100. Both replace a target of 0 by a tiny number, which
+    makes that one row outweigh all others; here it is refused.
+
+    Examples
+    --------
+    >>> from fastgd.losses import mean_absolute_percentage_error
+    >>> mean_absolute_percentage_error([1.0, 3.0], [2.0, 2.0])
+    array([0.5, 0.5])
+    """
+    return abs(score - target) / abs(target)
+
+
+@mean_absolute_percentage_error.derivative
+def _(score, target):
+    difference = score - target
+    return (1.0 if difference > 0.0 else -1.0 if difference < 0.0 else difference) / abs(target)
+
+
+@loss(link="sigmoid", target="probability", ranges={"pos_weight": "(0, inf)", "label_smoothing": "[0, 1)"})
+def binary_cross_entropy(score, target, *, pos_weight=1.0, label_smoothing=0.0):
+    """Cross-entropy of a probability p = 1 / (1 + e^-s): l = -pos_weight y log p - (1 - y) log(1 - p).
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or probabilities between.
+    pos_weight : float
+        Weight of the positive class: negatives over positives for classes that are rare.
+    label_smoothing : float
+        Draws targets towards 1/2: y becomes y (1 - label_smoothing) + label_smoothing / 2.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Notes
+    -----
+    -log p is ``max(-s, 0) + log(1 + e^-|s|)``, and -log(1 - p) the same of -s: nothing overflows, and no
+    logarithm of zero is taken. The derivative by the score is (1 - y) p - pos_weight y (1 - p), without
+    cancellation.
 
     Examples
     --------
     >>> from fastgd.losses import binary_cross_entropy
     >>> binary_cross_entropy([0.0, 1000.0, -1000.0], [1.0, 1.0, 1.0]).round(4)
     array([6.931e-01, 0.000e+00, 1.000e+03])
+    >>> binary_cross_entropy(pos_weight=3.0)
+    <loss binary_cross_entropy(pos_weight=3.0, label_smoothing=0.0)>
     """
-    return (0.0 if score < 0.0 else score) - score * target + log1p(exp(-abs(score)))
+    rest = log1p(exp(-abs(score)))
+    smooth = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    positive = (0.0 if score > 0.0 else -score) + rest
+    negative = (0.0 if score < 0.0 else score) + rest
+    return pos_weight * smooth * positive + (1.0 - smooth) * negative
 
 
 @binary_cross_entropy.derivative
-def _(score, target):
+def _(score, target, *, pos_weight, label_smoothing):
+    # p is tail below zero and head above; taken apart, so that nothing is subtracted from 1.
     e = exp(-abs(score))
-    tail = e / (1.0 + e)
-    # sigmoid(score) is tail below zero and 1 - tail above; taken apart, or 1 would be subtracted from 1.
-    return tail - target if score < 0.0 else (1.0 - target) - tail
+    head = 1.0 / (1.0 + e)
+    tail = e * head
+    smooth = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    weight = pos_weight * smooth
+    return (1.0 - smooth) * tail - weight * head if score < 0.0 else (1.0 - smooth) * head - weight * tail
+
+
+@loss(link="sigmoid", target="probability", ranges={"gamma": "[0, inf)", "pos_weight": "(0, inf)"})
+def binary_focal_cross_entropy(score, target, *, gamma=2.0, pos_weight=1.0):
+    """Focal loss, a cross-entropy that counts the hard cases: l = -(1 - p)^gamma log p for a target of 1.
+
+    For any target y it is -pos_weight y (1 - p)^gamma log p - (1 - y) p^gamma log(1 - p), with p = 1 / (1 + e^-s),
+    which `predict` gives.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or probabilities between.
+    gamma : float
+        How soon a right answer stops counting; 0 gives the cross-entropy.
+    pos_weight : float
+        Weight of the positive class. The paper's alpha is pos_weight = alpha / (1 - alpha), but for a factor.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    References
+    ----------
+    Lin et al., Focal loss for dense object detection, ICCV 2017.
+
+    Examples
+    --------
+    >>> from fastgd.losses import binary_focal_cross_entropy
+    >>> binary_focal_cross_entropy([0.0, 2.0], [1.0, 1.0]).round(4)
+    array([0.1733, 0.0018])
+    """
+    rest = log1p(exp(-abs(score)))
+    positive = (0.0 if score > 0.0 else -score) + rest
+    negative = (0.0 if score < 0.0 else score) + rest
+    # positive is -log p and negative -log(1 - p): powers of p and of 1 - p are exponentials of them.
+    of_ones = exp(-gamma * negative) * positive
+    return pos_weight * target * of_ones + (1.0 - target) * (exp(-gamma * positive) * negative)
+
+
+@binary_focal_cross_entropy.derivative
+def _(score, target, *, gamma, pos_weight):
+    e = exp(-abs(score))
+    rest = log1p(e)
+    head = 1.0 / (1.0 + e)
+    tail = e * head
+    p = tail if score < 0.0 else head
+    complement = head if score < 0.0 else tail
+    positive = (0.0 if score > 0.0 else -score) + rest
+    negative = (0.0 if score < 0.0 else score) + rest
+    of_ones = exp(-gamma * negative) * (gamma * p * positive + complement)
+    of_zeros = exp(-gamma * positive) * (gamma * complement * negative + p)
+    return (1.0 - target) * of_zeros - pos_weight * target * of_ones
+
+
+@loss(link="linear", target="sign")
+def hinge(score, target):
+    """Hinge loss of a binary classifier: l = max(0, 1 - t s) with t = 1 for the positive class, -1 for the other.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or -1 and 1.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    `predict` gives the score; its sign is the class.
+
+    References
+    ----------
+    Cortes & Vapnik, Support-vector networks, Machine Learning 1995.
+
+    Examples
+    --------
+    >>> from fastgd.losses import hinge
+    >>> hinge([0.5, 2.0, 0.5], [1, 1, 0])
+    array([0.5, 0. , 1.5])
+    """
+    margin = 1.0 - (1.0 if target > 0.0 else -1.0) * score
+    return 0.0 if margin < 0.0 else margin
+
+
+@hinge.derivative
+def _(score, target):
+    sign = 1.0 if target > 0.0 else -1.0
+    return -sign if sign * score < 1.0 else 0.0
+
+
+@loss(link="linear", target="sign")
+def squared_hinge(score, target):
+    """Squared hinge loss: l = max(0, 1 - t s)^2 with t = 1 for the positive class, -1 for the other.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or -1 and 1.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    `predict` gives the score; its sign is the class.
+
+    Examples
+    --------
+    >>> from fastgd.losses import squared_hinge
+    >>> squared_hinge([0.5, 2.0, 0.5], [1, 1, 0])
+    array([0.25, 0.  , 2.25])
+    """
+    margin = 1.0 - (1.0 if target > 0.0 else -1.0) * score
+    return 0.0 if margin < 0.0 else margin * margin
+
+
+@squared_hinge.derivative
+def _(score, target):
+    sign = 1.0 if target > 0.0 else -1.0
+    margin = 1.0 - sign * score
+    return 0.0 if margin < 0.0 else -2.0 * (sign * margin)
+
+
+@loss(link="linear", target="sign")
+def modified_huber(score, target):
+    """Squared hinge loss up to a margin of 2, straight beyond: l = max(0, 1 - t s)^2 where t s >= -1, else -4 t s.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or -1 and 1.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    t is 1 for the positive class, -1 for the other. An outlier counts linearly, and scores between -1 and 1 tell
+    probabilities, (s + 1) / 2.
+
+    References
+    ----------
+    Zhang, Solving large scale linear prediction problems using stochastic gradient descent algorithms, ICML 2004.
+
+    Examples
+    --------
+    >>> from fastgd.losses import modified_huber
+    >>> modified_huber([0.5, 2.0, 2.0], [1, 1, 0])
+    array([0.25, 0.  , 8.  ])
+    """
+    side = (1.0 if target > 0.0 else -1.0) * score
+    margin = 0.0 if side > 1.0 else 1.0 - side
+    return margin * margin if side >= -1.0 else -4.0 * side
+
+
+@modified_huber.derivative
+def _(score, target):
+    sign = 1.0 if target > 0.0 else -1.0
+    side = sign * score
+    margin = 0.0 if side > 1.0 else 1.0 - side
+    return -2.0 * (sign * margin) if side >= -1.0 else -4.0 * sign
+
+
+@loss(link="linear", target="sign")
+def perceptron(score, target):
+    """The perceptron's loss: l = max(0, -t s) with t = 1 for the positive class, -1 for the other.
+
+    Parameters
+    ----------
+    score : array_like
+        Raw scores.
+    target : array_like
+        Labels 0 and 1, or -1 and 1.
+
+    Returns
+    -------
+    ndarray
+        Elementwise values; float32 stays float32.
+
+    Notes
+    -----
+    At a score of 0 the derivative is -t, or a model whose weights are zero would never begin to learn.
+
+    References
+    ----------
+    Rosenblatt, The perceptron: a probabilistic model for information storage and organization in the brain, 1958.
+
+    Examples
+    --------
+    >>> from fastgd.losses import perceptron
+    >>> perceptron([0.5, 2.0, 0.5], [1, 1, 0])
+    array([0. , 0. , 0.5])
+    """
+    side = (1.0 if target > 0.0 else -1.0) * score
+    return 0.0 if side > 0.0 else -side
+
+
+@perceptron.derivative
+def _(score, target):
+    sign = 1.0 if target > 0.0 else -1.0
+    return 0.0 if sign * score > 0.0 else -sign
 
 
 softmax_cross_entropy = rowwise_loss(

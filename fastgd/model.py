@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ._formula import Loss, OptimizerRule
+from ._formula import ACTIVATIONS, LOSSES, Loss, OptimizerRule
 from ._kernels import Network, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
@@ -456,7 +456,7 @@ class Sequential:
 
         Notes
         -----
-        C-contiguous arrays of the model's dtype, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
 
         Examples
         --------
@@ -602,9 +602,9 @@ class Sequential:
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
         network = self._built()
-        if not network.takes(X):
-            X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-        if out is None or not network.takes_output(out, X, layer):
+        if out is None or not network.takes_output(X, out, layer):
+            if not network.takes(X):
+                X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
             shape = (len(X), self._layers[layer].units)
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
@@ -719,7 +719,7 @@ class Sequential:
         n_inputs: int | None = self._n_inputs if built else None
         for k, layer in enumerate(self._layers):
             count = f"{(n_inputs + 1) * layer.units:,}" if n_inputs is not None else "not built"
-            lines.append(f"Dense {k:<2}{layer.units:>10,}{count:>13}  {spelled(layer.activation)[:40]}")
+            lines.append(f"Dense {k:<2}{layer.units:>10,}{count:>13}  {spelled(layer.activation, ACTIVATIONS)[:40]}")
             n_inputs = layer.units
         lines.append(f"inputs {self._n_inputs:,}, parameters {self.n_parameters:,}" if built else "not built")
         loss = self._loss
@@ -736,7 +736,7 @@ class Sequential:
     def __repr__(self) -> str:
         parts = [repr(list(self._layers))]
         if self._loss is not None:
-            parts.append(f"loss={spelled(self._loss)}")
+            parts.append(f"loss={spelled(self._loss, LOSSES)}")
         parts.append(f"optimizer={self._optimizer!r}")
         for name, value, default in (
             ("penalty", self._penalty, None),

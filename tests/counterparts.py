@@ -12,6 +12,7 @@ from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
 from oracle.network import Layer, Network
+from targets import draw_targets
 
 import fastgd as fg
 from fastgd import activations as _activations  # noqa: F401  (fills the registry)
@@ -139,23 +140,24 @@ def float32_numbers(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32).astype(float)
 
 
-def random_weights(draw: np.random.Generator, sizes: Sequence[int]) -> list[np.ndarray]:
+def scale_of_weights(activations: Sequence[str], loss: str) -> float:
+    """1; less where an exponential of exponentials would be beyond float32, or beyond what a step can mend."""
+    exponential_link = oracle_losses.LOSSES[loss].link in (np.exp, np.expm1)
+    return 0.25 if exponential_link and "exp" in activations else 1.0
+
+
+def random_weights(draw: np.random.Generator, sizes: Sequence[int], scale: float = 1.0) -> list[np.ndarray]:
     """[W1, b1, W2, ...] of a scale that keeps the sums of every layer near 1."""
     weights = []
     for n_inputs, n_outputs in zip(sizes[:-1], sizes[1:], strict=True):
-        weights.append(float32_numbers(draw.normal(size=(n_inputs, n_outputs)) / np.sqrt(n_inputs)))
-        weights.append(float32_numbers(0.3 * draw.normal(size=n_outputs)))
+        weights.append(float32_numbers(scale * draw.normal(size=(n_inputs, n_outputs)) / np.sqrt(n_inputs)))
+        weights.append(float32_numbers(scale * 0.3 * draw.normal(size=n_outputs)))
     return weights
 
 
 def random_target(draw: np.random.Generator, loss: str, n: int, n_outputs: int) -> np.ndarray:
     """Targets of the kind the loss takes: labels for the row-wise losses."""
-    kind = oracle_losses.LOSSES[loss].target
-    if kind == "real":
-        return float32_numbers(draw.normal(size=(n, n_outputs)))
-    if kind == "probability":
-        return draw.integers(2, size=(n, n_outputs)).astype(float)
-    return draw.integers(n_outputs, size=n)
+    return draw_targets(draw, oracle_losses.LOSSES[loss].target, n, n_outputs)
 
 
 class FedWithGradients:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from extended import EXTENDED, erf, normal_cdf
 
 from fastgd._formula import Formula
 from fastgd._formula.numpy_ import render
-
-EXTENDED = np.longdouble
 
 # 4 units in the last place, each of which is at most two unit roundoffs.
 FUNCTION_ROUNDINGS = 8
@@ -123,14 +122,25 @@ def _monotone(function: Callable[..., Any], roundings: int, lowest: float = -np.
 
 
 class BoundedFunctions:
-    """What the rendered source calls NumPy."""
+    """What the rendered source calls NumPy, and what NumPy lacks."""
 
     exp = staticmethod(_monotone(np.exp, FUNCTION_ROUNDINGS))
     expm1 = staticmethod(_monotone(np.expm1, FUNCTION_ROUNDINGS))
     log = staticmethod(_monotone(np.log, FUNCTION_ROUNDINGS, lowest=0.0))
     log1p = staticmethod(_monotone(np.log1p, FUNCTION_ROUNDINGS, lowest=-1.0))
     tanh = staticmethod(_monotone(np.tanh, FUNCTION_ROUNDINGS))
+    erf = staticmethod(_monotone(erf, FUNCTION_ROUNDINGS))
+    normal_cdf = staticmethod(_monotone(normal_cdf, FUNCTION_ROUNDINGS))
     sqrt = staticmethod(_monotone(np.sqrt, 1, lowest=0.0))
+
+    @staticmethod
+    def sin(x: Bounded) -> Bounded:
+        """No steeper than 1, like the cosine."""
+        return x.rounded(np.sin(x.value), x.error, FUNCTION_ROUNDINGS)
+
+    @staticmethod
+    def cos(x: Bounded) -> Bounded:
+        return x.rounded(np.cos(x.value), x.error, FUNCTION_ROUNDINGS)
 
     @staticmethod
     def abs(x: Bounded) -> Bounded:
@@ -169,7 +179,7 @@ def reference(formula: Formula, dtype: object, *operands: Any) -> list[Bounded]:
         off = abs(EXTENDED(value) - EXTENDED(np.dtype(dtype).type(value)))
         return Bounded(np.asarray(value, EXTENDED), off, precision)
 
-    namespace: dict[str, Any] = {"_numpy": BoundedFunctions}
+    namespace: dict[str, Any] = {"_numpy": BoundedFunctions, "_normal": BoundedFunctions}
     exec(render(formula), namespace)
     with np.errstate(all="ignore"):
         return list(namespace[formula.name](*[bounded(value) for value in operands], _real=constant))

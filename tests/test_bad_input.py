@@ -10,6 +10,7 @@ from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of, random_target
 from tolerances import assert_same_bits
 
 import fastgd as fg
+from fastgd._formula import LOSSES
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -169,6 +170,13 @@ BAD_TARGETS = {
     "half_squared_error": {"infinity": (lambda y: replaced(y, (0, 0), -np.inf), ("y", "inf"))},
     "mean_absolute_error": {"NaN": (lambda y: replaced(y, (0, 0), np.nan), ("y", "nan"))},
 }
+
+# One number that is none of its kind, for every other loss.
+BAD_NUMBERS = {"real": np.inf, "nonnegative": -0.25, "positive": 0.0, "nonzero": 0.0, "probability": 1.5, "sign": 0.5}
+for _name in LOSS_NAMES:
+    _bad = BAD_NUMBERS.get(LOSSES[_name].target)
+    if _name not in BAD_TARGETS and _bad is not None:
+        BAD_TARGETS[_name] = {str(_bad): (lambda y, bad=_bad: replaced(y, (3, 0), bad), ("y[3, 0]", str(_bad)))}
 
 
 def test_every_loss_has_bad_targets():

@@ -17,6 +17,7 @@ from oracle.losses import LOSSES, Loss, log_sum_exp, margins, softmax, target_ro
 from oracle.network import Layer, Network, batches, train
 from oracle.optimizers import OPTIMIZERS, SGD, AdaBelief, Adadelta, Adam, Lion, RAdam, Rprop, Yogi, trajectory
 from oracle.philox import draw, permutation, philox4x32, uniform53
+from targets import draw_targets
 from tolerances import (
     activation_bound,
     assert_same_bits,
@@ -28,6 +29,7 @@ from tolerances import (
     network_bounds,
     training_bounds,
     trajectory_bound,
+    value_bound,
 )
 
 DTYPES = ("float32", "float64")
@@ -101,7 +103,7 @@ def test_every_permutation_of_three_comes_up_about_equally_often():
 def check_activation_against_golden(name: str, activation: Activation, dtype: str) -> None:
     """Values and derivatives at the points of the golden file."""
     z, value, derivative = np.array(load("activations")[name]).T
-    assert_within(activation.value(z), value, activation_bound(value, dtype), f"{name} of {dtype}")
+    assert_within(activation.value(z), value, activation_bound(ACTIVATIONS[name], z, dtype), f"{name} of {dtype}")
     bound = derivative_bound(ACTIVATIONS[name], z, dtype)
     assert_within(activation.derivative(z), derivative, bound, f"derivative of {name}")
 
@@ -157,7 +159,7 @@ def check_activation_derivative(activation: Activation) -> None:
     """f' against the difference of f: truncation h^4/30 |f5|, and 18/12 of the values' rounding over h."""
     z = np.linspace(-6.0, 6.0, 97) + 1 / 32
     difference = central_difference(lambda shift: activation.value(z + shift))
-    rounding = 1.5 * activation_bound(np.abs(activation.value(z)) + 1.0, np.float64) / STEP
+    rounding = 1.5 * value_bound(np.abs(activation.value(z)) + 1.0, np.float64) / STEP
     bound = STEP**4 / 30 * activation.fifth_derivative + rounding
     assert_within(activation.derivative(z), difference, bound, "derivative")
 
@@ -529,17 +531,15 @@ def test_a_wrong_training_is_noticed(mistake, dtype):
         check_training_against_golden("optax_network", dtype, trained, losses)
 
 
-def some_network(activation: str, loss: str) -> tuple:
+def some_network(activation: str, loss: str, seed: int = 31) -> tuple:
     """3-4-3 with L1 and L2 penalties, with random weights, data and sample weights."""
-    random = np.random.default_rng(31)
+    random = np.random.default_rng(seed)
     network = Network(
         (Layer(ACTIVATIONS[activation], l1=0.01, l2=0.1), Layer(ACTIVATIONS["linear"])), LOSSES[loss]
     )
     weights = [random.normal(size=shape) for shape in ((3, 4), (4,), (4, 3), (3,))]
     x, sample_weight = random.normal(size=(6, 3)), random.uniform(0.5, 2.0, size=6)
-    kind = LOSSES[loss].target
-    targets = {"real": random.normal(size=(6, 3)), "probability": random.uniform(size=(6, 3))}
-    return network, weights, x, targets.get(kind, random.integers(3, size=6)), sample_weight
+    return network, weights, x, draw_targets(random, LOSSES[loss].target, 6, 3), sample_weight
 
 
 def side_of_every_kink(
@@ -551,10 +551,7 @@ def side_of_every_kink(
         z - kink for layer, z in zip(network.layers, sums, strict=True) for kink in layer.activation.kinks
     ]
     sides += [w for layer, w in zip(network.layers, weights[::2], strict=True) if layer.l1]
-    if network.loss is LOSSES["mean_absolute_error"]:
-        sides.append(outputs[-1] - y)
-    if network.loss is LOSSES["multiclass_hinge"]:
-        sides.append(margins(outputs[-1], y))
+    sides += network.loss.kinks(outputs[-1], y)
     return np.concatenate([np.sign(side).ravel() for side in sides] or [np.zeros(0)])
 
 
@@ -591,11 +588,14 @@ def check_gradients_by_differences(network, weights, x, y, sample_weight, gradie
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_back_propagation_equals_finite_differences(activation, loss):
-    """Through both layers, penalties and sample weights included."""
-    network, weights, x, y, sample_weight = some_network(activation, loss)
-    gradients = network.loss_and_gradients(weights, x, y, sample_weight)[1]
-    left_out = check_gradients_by_differences(network, weights, x, y, sample_weight, gradients)
-    assert left_out <= sum(w.size for w in weights) // 10
+    """Through both layers, penalties and sample weights included; of three draws at least one is clear of kinks."""
+    for seed in (31, 32, 33):
+        network, weights, x, y, sample_weight = some_network(activation, loss, seed)
+        gradients = network.loss_and_gradients(weights, x, y, sample_weight)[1]
+        left_out = check_gradients_by_differences(network, weights, x, y, sample_weight, gradients)
+        if left_out <= sum(w.size for w in weights) // 10:
+            return
+    raise AssertionError(f"{left_out} components beside a kink")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -199,7 +199,7 @@ def test_outputs_never_lie_in_the_inputs(dtype, data):
         return np.lib.stride_tricks.as_strided(memory[start:], (2, n_columns), strides)
 
     X, out = view(N_INPUTS), view(N_OUTPUTS)
-    if network_for(dtype=dtype).takes_output(out, X, 1):
+    if network_for(dtype=dtype).takes_output(X, out, 1):
         assert not np.shares_memory(out, X)
         assert read_output(out, (2, N_OUTPUTS), np.dtype(dtype), X) is out
 
@@ -209,12 +209,12 @@ def test_outputs(dtype):
     """C-contiguous, writeable, of the right shape and dtype."""
     network, X = network_for(dtype=dtype), np.ones((N, N_INPUTS), dtype)
     out = np.empty((N, N_OUTPUTS), dtype)
-    assert network.takes_output(out, X, 1)
-    assert network.takes_output(np.empty((N, 5), dtype), X, 0)
+    assert network.takes_output(X, out, 1)
+    assert network.takes_output(X, np.empty((N, 5), dtype), 0)
     other = {"float32": "float64", "float64": "float32"}[dtype]
     for wrong in (out[:-1], out[:, :-1], out[::-1], np.asfortranarray(out), out.astype(other), out.astype("i4"),
                   out.astype("i8"), out.view(Subclass), read_only(out), out[0], out.tolist(), None):
-        assert not network.takes_output(wrong, X, 1)
+        assert not network.takes_output(X, wrong, 1)
 
 
 def test_what_the_door_says_of_several_bad_numbers():

@@ -104,7 +104,7 @@ def test_every_backend_has_the_activation(name, backend):
 @each_loss
 def test_every_backend_has_the_loss(name, backend):
     """Value and gradient."""
-    targets = np.zeros(2, np.intp) if LOSSES[name].target in ("class", "label") else np.zeros((2, 2))
+    targets = np.zeros(2, np.intp) if LOSSES[name].target in ("class", "label") else np.ones((2, 2))
     d_scores = np.full((2, 2), np.nan)
     loss = get_backend(backend).loss_gradient(np.ones((2, 2)), targets, LOSSES[name], None, d_scores)
     assert np.isfinite(loss)

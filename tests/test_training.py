@@ -154,6 +154,7 @@ def test_the_same_seed_gives_the_same_bits(rule, dtype, backend):
         (60, 8, (4, 8, 3)),
         (257, 100, (9, 33, 17, 5)),
         (520, 256, (64, 130, 65, 10)),
+        (60, 40, (4, 277, 251, 3)),
         (1301, None, (40, 96, 8)),
         (1301, 600, (5, 7, 3)),
     ],
@@ -173,6 +174,31 @@ def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype, 
     first = run(1)
     for n_threads in (2, 3):
         assert_same_bits(run(n_threads), first, f"{n_threads} threads")
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [1, 40, 512])
+@pytest.mark.parametrize("sizes", [(4, 277, 251, 3), (5, 512, 257, 3), (6, 45, 1500, 3)])
+def test_a_layer_beyond_the_cache_has_the_bits_of_its_kernels(sizes, n, dtype):
+    """Its backward pass goes over the weights once, in blocks, and sums in the same order as the kernels one by one."""
+    assert sizes[1] * sizes[2] * np.dtype(dtype).itemsize > 2**18, "so many bytes of weights count as beyond the cache"
+    optimizer = fg.Adam(0.01)
+    model = classifier("cython", dtype=dtype, optimizer=optimizer, sizes=sizes, n_threads=1)
+    x, y = blobs(n, sizes[0], sizes[-1])
+    x, before, activations = x.astype(dtype), model.get_weights(), ["tanh", "tanh", "linear"]
+    inputs = [x]
+    for k, activation in enumerate(activations):
+        inputs.append(fg.kernels.dense_forward(inputs[k], before[2 * k], before[2 * k + 1], activation))
+    _, delta = fg.kernels.loss_gradient(inputs[-1], y, "softmax_cross_entropy")
+    expected = []
+    for k in (2, 1, 0):
+        delta, *gradients = fg.kernels.dense_backward(inputs[k], before[2 * k], inputs[k + 1], delta, activations[k])
+        expected = [*gradients, *expected]
+    assert_same_bits(model.loss_and_gradients(x, y)[1], expected, "gradients")
+    model.train_on_batch(x, y)
+    for w, gradient in zip(before, expected, strict=True):
+        fg.kernels.parameter_update(w, gradient, [np.zeros_like(w), np.zeros_like(w)], optimizer)
+    assert_same_bits(model.get_weights(), before, "weights after a step")
 
 
 @each_backend

@@ -83,14 +83,23 @@ def assert_same_bits(actual: object, expected: object, what: str = "value") -> N
 
 
 # ------------------------------------------------------------------------------------------- single elements
-def activation_bound(value: np.ndarray, dtype: object) -> np.ndarray:
-    """Of an activation's value: relative, but for results below the smallest normal number."""
+def value_bound(value: np.ndarray, dtype: object) -> np.ndarray:
+    """Of a function of one element: relative, but for results below the smallest normal number."""
     return gamma(FUNCTION_ROUNDINGS, dtype) * abs(value) + smallest_normal(dtype)
+
+
+def activation_bound(activation: object, z: np.ndarray, dtype: object) -> np.ndarray:
+    """Of f(z): relative to it, or to what its rounding errors are relative to.
+
+    A factor that z is multiplied with, as in z s(z), may have been flushed to zero.
+    """
+    return value_bound((activation.value_terms or activation.value)(z), dtype) + abs(z) * smallest_normal(dtype)
 
 
 def derivative_bound(activation: object, z: np.ndarray, dtype: object) -> np.ndarray:
     """Of f'(z), which may have been computed from a rounded f(z): relative to the terms it subtracts."""
-    return gamma(2 * FUNCTION_ROUNDINGS, dtype) * abs(activation.derivative_terms(z)) + smallest_normal(dtype)
+    relative = gamma(2 * FUNCTION_ROUNDINGS, dtype) * abs(activation.derivative_terms(z))
+    return relative + (1.0 + abs(z)) * smallest_normal(dtype)
 
 
 def loss_bound(loss: object, z: np.ndarray, y: np.ndarray, dtype: object) -> np.ndarray:
@@ -134,7 +143,7 @@ def forward_bounds(network: object, weights: Sequence[np.ndarray], x: np.ndarray
         error = output_errors[k] @ w + gamma(len(w) + 1, dtype) * (reach @ w + b)
         sum_errors.append(error)
         moved = change_within(layer.activation.value, sums[k], error)
-        output_errors.append(moved + activation_bound(outputs[k + 1], dtype))
+        output_errors.append(moved + activation_bound(layer.activation, sums[k], dtype))
     return output_errors, sum_errors
 
 

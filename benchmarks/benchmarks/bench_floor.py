@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import replace
 
 from environment import available_cores
 from floor import Step, floor
 from machine import flop_rate, measure
-from rounds import interleave, ratios, repeated
+from rounds import interleave, median_ratio, repeated
 
 from .bench_training import N_THREADS, epoch_of_fit
 from .networks import NETWORKS
 
-ROUNDS = 9
+ROUNDS = 7
 SECONDS = 0.1
 
 
@@ -45,12 +44,13 @@ class OverFloor:
             # The clock of the cores drifts by a tenth; what memory can do hardly depends on it.
             return floor(step, replace(machines[n_threads], flop_rates={dtype: flop_rate(dtype, n_threads)}))
 
-        times = interleave({"epoch": epoch, "floor": floor_now}, ROUNDS)
-        return statistics.median(ratios(times["epoch"], times["floor"])) / network.n_batches
+        times = interleave({"step": lambda: epoch() / network.n_batches, "floor": floor_now}, ROUNDS)
+        return median_ratio(times["step"], times["floor"])
 
     def track_floor(self, machines, name, dtype, n_threads):
         """The floor itself, in microseconds: it moves when the machine does, and then explains what else moved."""
         network = NETWORKS[name]
-        return 1e6 * floor(Step.of(name, dtype, network.optimizer, network.n_samples), machines[n_threads])
+        step = Step.of(name, dtype, network.optimizer, network.n_samples)
+        return round(1e6 * floor(step, machines[n_threads]), 3)
 
     track_floor.unit = "us"

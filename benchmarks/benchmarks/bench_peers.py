@@ -6,17 +6,15 @@ is skipped.
 
 from __future__ import annotations
 
-import statistics
-
 from competitors import COMPETITORS, FastGD
 from environment import limit_threads
 from latency import PREDICTIONS, PREDICTORS, predictions
 from peers import choose_epochs, compare_losses, train
-from rounds import interleave, ratios, repeated
+from rounds import interleave, median_ratio, repeated
 
 from .networks import NETWORKS, problem
 
-ROUNDS = 9
+ROUNDS = 5
 SECONDS = 0.1
 
 # Without torch.compile, which takes as long to compile as all the rest to run; peers.py and latency.py have it.
@@ -51,7 +49,8 @@ class Training:
     def track_step_over_peer(self, name, peer):
         ours = FastGD(self.problem, n_threads=1)
         our_form = ours.loops[0] if self.form in self.peer.loops else ours.calls[0]
-        _, _, rows = compare_losses(self.problem, [ours, self.peer])
+        forms = {ours.name: (our_form,), self.peer.name: (self.form,)}
+        _, _, rows = compare_losses(self.problem, [ours, self.peer], forms)
         wrong = [row for row in rows if not row.same_loss]
         if wrong:
             raise RuntimeError(f"{wrong[0].label}: loss {wrong[0].loss} instead of {rows[0].loss} after the same steps")
@@ -61,7 +60,7 @@ class Training:
             return lambda: train(competitor, form, epochs) / epochs
 
         times = interleave({"ours": work(ours, our_form), "peer's": work(self.peer, self.form)}, ROUNDS)
-        return statistics.median(ratios(times["ours"], times["peer's"]))
+        return median_ratio(times["ours"], times["peer's"])
 
 
 class Prediction:
@@ -83,4 +82,4 @@ class Prediction:
     def track_predict_over_peer(self, title, peer):
         works = {label: repeated(call, SECONDS) for label, call in self.calls.items()}
         times = interleave(works, ROUNDS)
-        return statistics.median(ratios(times[OURS], times[peer]))
+        return median_ratio(times[OURS], times[peer])

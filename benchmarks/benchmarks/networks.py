@@ -140,7 +140,7 @@ def build_model(problem: Problem, *, dtype: str = "float32", backend: str = "cyt
         backend=backend,
     )
     model.build(problem.network.units[0])
-    model.set_weights([array.astype(dtype) for array in problem.weights])
+    model.set_weights([array.astype(dtype, copy=False) for array in problem.weights])
     return model
 
 

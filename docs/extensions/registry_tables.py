@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastgd._formula.declare import Declaration
 from fastgd._formula.language import FUNCTIONS
 from fastgd.initializers import INITIALIZERS
 from fastgd.kernels import CONTRACTS
@@ -18,7 +19,11 @@ from fastgd.optimizers import BY_NAME
 
 TARGETS = {
     "real": "finite numbers",
+    "nonnegative": "numbers of at least 0",
+    "positive": "numbers above 0",
+    "nonzero": "numbers other than 0",
     "probability": "numbers from 0 to 1",
+    "sign": "1 for one class, 0 or -1 for the other",
     "class": "labels 0 to C - 1, or rows of C probabilities",
     "label": "labels 0 to C - 1, or one-hot rows",
 }
@@ -58,22 +63,26 @@ def values(named: Mapping[str, Any]) -> str:
     return ", ".join(code(f"{name}={value!r}") for name, value in named.items())
 
 
+def admitted(declared: Declaration) -> str:
+    """Parameters with their defaults and admitted values."""
+    return ", ".join(
+        code(f"{name}={value!r}") + f" in {declared.ranges.get(name, '(-inf, inf)')}"
+        for name, value in declared.parameters.items()
+    )
+
+
 def activations() -> Table:
     """Parameters with their admitted values, and what the forward pass has to keep."""
-    rows = {}
-    for name, each in ACTIVATIONS.items():
-        parameters = [
-            code(f"{parameter}={value!r}") + f" in {each.ranges.get(parameter, '(-inf, inf)')}"
-            for parameter, value in each.parameters.items()
-        ]
-        rows[name] = (summary(each), ", ".join(parameters), each.derivative_of)
+    rows = {name: (summary(each), admitted(each), each.derivative_of) for name, each in ACTIVATIONS.items()}
     return Table(("Name", "Meaning", "Parameters", "Derivative from"), rows, "fastgd.activations")
 
 
 def losses() -> Table:
-    """What `predict` makes of the scores, and what targets are taken."""
-    rows = {name: (summary(each), each.link, TARGETS[each.target]) for name, each in LOSSES.items()}
-    return Table(("Name", "Meaning", "Link", "Targets"), rows, "fastgd.losses")
+    """Parameters, what `predict` makes of the scores, and what targets are taken."""
+    rows = {
+        name: (summary(each), admitted(each), each.link, TARGETS[each.target]) for name, each in LOSSES.items()
+    }
+    return Table(("Name", "Meaning", "Parameters", "Link", "Targets"), rows, "fastgd.losses")
 
 
 def optimizers() -> Table:
@@ -93,8 +102,8 @@ def rules() -> Table:
 
 def initializers() -> Table:
     """The ways of drawing the first weights."""
-    rows = {name: (summary(each),) for name, each in INITIALIZERS.items()}
-    return Table(("Name", "Meaning"), rows, "")
+    rows = {name: (summary(each), admitted(each)) for name, each in INITIALIZERS.items()}
+    return Table(("Name", "Meaning", "Parameters"), rows, "fastgd.initializers")
 
 
 def contracts() -> Table:

@@ -20,7 +20,22 @@ from .declare import (
     optimizer,
     rowwise_loss,
 )
-from .language import Formula, FormulaError, exp, expm1, log, log1p, maximum, minimum, sqrt, tanh
+from .language import (
+    Formula,
+    FormulaError,
+    cos,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    normal_cdf,
+    sin,
+    sqrt,
+    tanh,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -33,6 +48,8 @@ __all__ = [
     "OptimizerRule",
     "RestrainedRule",
     "activation",
+    "cos",
+    "erf",
     "exp",
     "expm1",
     "get",
@@ -41,8 +58,10 @@ __all__ = [
     "loss",
     "maximum",
     "minimum",
+    "normal_cdf",
     "optimizer",
     "rowwise_loss",
+    "sin",
     "sqrt",
     "tanh",
 ]

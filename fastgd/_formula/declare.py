@@ -17,8 +17,8 @@ from .restraint import RESTRAIN
 Function = Callable[..., Any]
 Kind = TypeVar("Kind", bound="Declaration")
 
-LINKS = ("linear", "sigmoid", "softmax")
-TARGETS = ("real", "probability", "class", "label")
+LINKS = ("linear", "sigmoid", "softmax", "exp", "expm1")
+TARGETS = ("real", "nonnegative", "positive", "nonzero", "probability", "sign", "class", "label")
 DERIVATIVE_OF = ("output", "input")
 
 
@@ -214,14 +214,16 @@ class Loss(Declaration):
     name : str
     formula, derivative_formula : Formula or None
         Value and derivative by the score, of one element. None for a row-wise loss, which is a kernel.
-    link : {"linear", "sigmoid", "softmax"}
+    link : {"linear", "sigmoid", "softmax", "exp", "expm1"}
         What turns scores into predictions.
-    target : {"real", "probability", "class", "label"}
-        What targets it takes: any finite number; a number in [0, 1]; integer labels or rows of probabilities;
-        integer labels or one-hot rows only.
+    target : {"real", "nonnegative", "positive", "nonzero", "probability", "sign", "class", "label"}
+        What targets it takes: any finite number; one of at least 0; above 0; any but 0; a number in [0, 1]; 1 for
+        one class and 0 or -1 for the other; integer labels or rows of probabilities; integer labels or one-hot
+        rows only.
     rowwise : bool
         Whether it sees a row of scores at a time.
     parameters : dict of str to float
+        The formula's scalars in order.
     """
 
     kind = "loss"
@@ -262,6 +264,11 @@ class Loss(Declaration):
     @property
     def rowwise(self) -> bool:
         return self.formula is None
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether the sign of each score is a class."""
+        return self.link == "sigmoid" or self.target == "sign"
 
     def derivative(self, function: Function) -> Function:
         """Decorator that declares the derivative of the loss by the score."""
@@ -503,18 +510,18 @@ def loss(
 
     Parameters
     ----------
-    link : {"linear", "sigmoid"}
+    link : {"linear", "sigmoid", "exp", "expm1"}
         What `predict` applies to the scores.
-    target : {"real", "probability"}
-        What targets are admitted.
+    target : {"real", "nonnegative", "positive", "nonzero", "probability", "sign"}
+        What targets are admitted; see `Loss`.
     ranges : dict of str to str, optional
         Admitted values of the scalars, such as ``{"slope": "[0, inf)"}``.
 
     Returns
     -------
     callable
-        Decorator of ``f(score, target)`` that gives a `Loss`; declare its derivative with
-        ``@name.derivative``.
+        Decorator of ``f(score, target)`` or ``f(score, target, *, parameter=default)`` that gives a `Loss`;
+        declare its derivative with ``@name.derivative``.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""exp, expm1, log, log1p and tanh for Numba, without branches and without a mathematical library.
+"""The language's functions for Numba, without a mathematical library, but for the sine of large angles.
 
 Importing this module imports Numba; the renderer does so when it first compiles. Every function works on a
 scalar and on a `vector.Vector`, errs by at most 4 units in the last place, and treats infinities, NaN and
 subnormal numbers as the C library does. The polynomials are Taylor's: on the reduced ranges the remainder is
 far below a unit in the last place with one or two terms more than a minimax fit would need, and every
-coefficient explains itself.
+coefficient explains itself; but for the normal distribution's tail, which has no such series.
 """
 
 from __future__ import annotations
@@ -18,12 +18,24 @@ from typing import Any
 import numba
 import numpy
 
+from .normal import (
+    CDF_SERIES_LAST,
+    ERF_SERIES_LAST,
+    TAIL_CENTRE,
+    TAIL_COEFFICIENTS,
+    TAIL_LAST,
+    erf_series,
+)
 from .vector import (
     absolute,
+    any_lane,
     bits,
     both,
     either,
     from_bits,
+    library_cos,
+    library_sin,
+    negation,
     plus,
     select,
     shift_left,
@@ -56,11 +68,22 @@ class Format:
     ln2_low: float
     exp_terms: int
     log_terms: int
+    half_pi: tuple[float, ...]
+    """Parts of pi/2; the product of all but the last with the multiples that occur is exact."""
+    angle_last: float
+    """The largest angle for which these parts are enough."""
+    sin_terms: int
+    cos_terms: int
 
     @property
     def magic(self) -> float:
         """Added to a small number, it leaves the nearest integer in the low bits."""
         return 1.5 * 2.0**self.mantissa_bits
+
+    @property
+    def name(self) -> str:
+        """``"float32"`` or ``"float64"``."""
+        return numpy.dtype(self.real).name
 
     def reals(self, *values: float) -> list[Any]:
         """Values as scalars of the format."""
@@ -83,6 +106,12 @@ SINGLE = Format(
     float.fromhex("0x1.7f7d1cf79abcap-20"),
     exp_terms=7,
     log_terms=4,
+    half_pi=tuple(
+        map(float.fromhex, ("0x1.92p+0", "0x1.fb4p-12", "0x1.444p-24", "0x1.68cp-39", "0x1.1a62633145c07p-54"))
+    ),
+    angle_last=8192.0,
+    sin_terms=5,
+    cos_terms=6,
 )
 DOUBLE = Format(
     numpy.float64,
@@ -96,6 +125,12 @@ DOUBLE = Format(
     float.fromhex("0x1.a39ef35793c76p-33"),
     exp_terms=13,
     log_terms=10,
+    half_pi=tuple(
+        map(float.fromhex, ("0x1.921fb544p+0", "0x1.0b4611a6p-34", "0x1.3198a2ep-69", "0x1.b839a252049c1p-104"))
+    ),
+    angle_last=1048576.0,
+    sin_terms=9,
+    cos_terms=9,
 )
 
 
@@ -114,13 +149,17 @@ def functions(real: type) -> dict[str, Callable[..., Any]]:
         Name in the language to a function that compiled code may call.
     """
     form = SINGLE if real is numpy.float32 else DOUBLE
-    expm1, log = _expm1(form), _log(form)
+    expm1, log, tail = _expm1(form), _log(form), _normal_tail(form)
     return {
         "exp": _exp(form),
         "expm1": expm1,
         "log": log,
         "log1p": _log1p(form, log),
         "tanh": _tanh(form, expm1),
+        "erf": _erf(form, tail),
+        "normal_cdf": _normal_cdf(form, tail),
+        "sin": _sine_of(form, 0, library_sin),
+        "cos": _sine_of(form, 1, library_cos),
         "sqrt": sqrt,
         "abs": absolute,
         "maximum": _larger,
@@ -174,11 +213,25 @@ def _remainder(form: Format) -> Callable[..., Any]:
     return remainder
 
 
+def _times_power_of_two(form: Format) -> Callable[..., Any]:
+    """2^n x, in two factors, for 2^n may overflow or the result be subnormal."""
+    magic, half = form.reals(form.magic, 0.5)
+    power_of_two = _power_of_two(form)
+
+    @inlined
+    def times_power_of_two(x, n):
+        first = n * half + magic
+        second = (n - (first - magic)) + magic
+        return x * power_of_two(first) * power_of_two(second)
+
+    return times_power_of_two
+
+
 def _exp(form: Format) -> Callable[..., Any]:
-    """e^x = 2^n e^r, with 2^n as two factors since one may overflow, or the result be subnormal."""
+    """e^x = 2^n e^r."""
     highest, lowest, log2_e, magic = form.reals(form.highest, form.lowest, 1.0 / math.log(2.0), form.magic)
-    one, half = form.reals(1.0, 0.5)
-    series, power_of_two, remainder = _exp_series(form), _power_of_two(form), _remainder(form)
+    (one,) = form.reals(1.0)
+    series, remainder, times_power_of_two = _exp_series(form), _remainder(form), _times_power_of_two(form)
 
     @inlined
     def exp(x):
@@ -186,9 +239,7 @@ def _exp(form: Format) -> Callable[..., Any]:
         x = select(x < lowest, lowest, x)
         n = (x * log2_e + magic) - magic
         r = remainder(x, n)
-        first = n * half + magic
-        second = (n - (first - magic)) + magic
-        return ((r * r * series(r) + r) + one) * power_of_two(first) * power_of_two(second)
+        return times_power_of_two((r * r * series(r) + r) + one, n)
 
     return exp
 
@@ -271,3 +322,89 @@ def _tanh(form: Format, expm1: Callable[..., Any]) -> Callable[..., Any]:
         return with_sign_of(t / (t + two), x)
 
     return tanh
+
+
+def _normal_tail(form: Format) -> Callable[..., Any]:
+    """P(Y < -y) for y >= 0, as `fastgd._formula.normal` has it."""
+    last, centre, minus_half = form.reals(TAIL_LAST[form.name], TAIL_CENTRE, -0.5)
+    log2_e, magic = form.reals(1.0 / math.log(2.0), form.magic)
+    upper_half = form.integer(-(2 ** ((form.mantissa_bits + 2) // 2)))
+    polynomial, series = _polynomial(form, TAIL_COEFFICIENTS[form.name]), _exp_series(form)
+    remainder, times_power_of_two = _remainder(form), _times_power_of_two(form)
+
+    @inlined
+    def normal_tail(y):
+        y = select(y > last, last, y)
+        # A rounding of y^2 would be multiplied by y^2/2; the square of the upper half of the digits is exact.
+        upper = from_bits(both(bits(y), upper_half))
+        rest = minus_half * ((y - upper) * (y + upper))
+        exponent = minus_half * (upper * upper)
+        n = (exponent * log2_e + magic) - magic
+        r = remainder(exponent, n) + rest
+        slow = polynomial((y - centre) / (y + centre)) / (y + centre)
+        return times_power_of_two(slow * (r * r * series(r) + r) + slow, n)
+
+    return normal_tail
+
+
+def _normal_cdf(form: Format, normal_tail: Callable[..., Any]) -> Callable[..., Any]:
+    """Near zero 1/2 + erf(x / sqrt(2)) / 2; else the tail on the left, and on the right 1 less the tail."""
+    zero, one, half, last, factor = form.reals(0.0, 1.0, 0.5, CDF_SERIES_LAST, math.sqrt(0.125))
+    erf_quotient = _polynomial(form, erf_series(form.name))
+
+    @inlined
+    def normal_cdf(x):
+        y = absolute(x)
+        tail = normal_tail(y)
+        near = x * (factor * erf_quotient(half * (y * y))) + half
+        return select(y < last, near, select(x < zero, tail, one - tail))
+
+    return normal_cdf
+
+
+def _erf(form: Format, normal_tail: Callable[..., Any]) -> Callable[..., Any]:
+    """The series near zero, elsewhere 1 - 2 P(Y < -sqrt(2) x)."""
+    last, one, two, root_two = form.reals(ERF_SERIES_LAST, 1.0, 2.0, math.sqrt(2.0))
+    erf_quotient = _polynomial(form, erf_series(form.name))
+
+    @inlined
+    def erf(x):
+        y = absolute(x)
+        near = y * erf_quotient(y * y)
+        far = one - two * normal_tail(root_two * y)
+        return with_sign_of(select(y < last, near, far), x)
+
+    return erf
+
+
+def _angle_remainder(form: Format) -> Callable[..., Any]:
+    """x - n pi/2, part by part."""
+    names = {f"part{k}": form.real(part) for k, part in enumerate(form.half_pi)}
+    return inlined(eval("lambda x, n: x" + "".join(f" - n * {name}" for name in names), names))
+
+
+def _sine_of(form: Format, quarter_turns: int, library: Callable[..., Any]) -> Callable[..., Any]:
+    """sin(x + quarter_turns pi/2): by the quadrant the sine or cosine of the remainder, or the same negated."""
+    sin_series = _polynomial(form, [(-1.0) ** k / math.factorial(2 * k + 1) for k in range(form.sin_terms)])
+    cos_series = _polynomial(form, [(-1.0) ** k / math.factorial(2 * k) for k in range(form.cos_terms)])
+    remainder = _angle_remainder(form)
+    last, two_over_pi, magic, one, zero = form.reals(form.angle_last, 2.0 / math.pi, form.magic, 1.0, 0.0)
+    # A multiple of pi/2 plus magic has its two lowest bits at the bottom; moved to the top, each is a float's sign.
+    turns, n_bits = form.integer(quarter_turns), numpy.finfo(form.real).bits
+    lowest_to_sign, second_to_sign = form.integer(n_bits - 1), form.integer(n_bits - 2)
+
+    @inlined
+    def sine_of(x):
+        shifted = x * two_over_pi + magic
+        r = remainder(x, shifted - magic)
+        quadrant = plus(bits(shifted), turns)
+        square = r * r
+        odd = with_sign_of(one, from_bits(shift_left(quadrant, lowest_to_sign))) < zero
+        value = select(odd, cos_series(square), r * sin_series(square))
+        value = value * with_sign_of(one, from_bits(shift_left(quadrant, second_to_sign)))
+        large = negation(absolute(x) <= last)
+        if any_lane(large):
+            value = select(large, library(x), value)
+        return value
+
+    return sine_of

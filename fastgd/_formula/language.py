@@ -70,6 +70,26 @@ def tanh(x: float) -> float:
     return math.tanh(x)
 
 
+def erf(x: float) -> float:
+    """Error function: 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+    return math.erf(x)
+
+
+def normal_cdf(x: float) -> float:
+    """Standard normal distribution function, accurate in both tails: (1 + erf(x / sqrt(2))) / 2."""
+    return 0.5 * math.erfc(-math.sqrt(0.5) * x)
+
+
+def sin(x: float) -> float:
+    """Sine; NaN of an infinity."""
+    return math.sin(x) if math.isfinite(x) else math.nan
+
+
+def cos(x: float) -> float:
+    """Cosine; NaN of an infinity."""
+    return math.cos(x) if math.isfinite(x) else math.nan
+
+
 def maximum(x: float, y: float) -> float:
     """The larger of the two; NaN where either is NaN."""
     return x if x > y or x != x else y
@@ -95,6 +115,10 @@ FUNCTIONS: dict[str, Function] = {
     "log1p": Function(log1p, 1),
     "sqrt": Function(sqrt, 1),
     "tanh": Function(tanh, 1),
+    "erf": Function(erf, 1),
+    "normal_cdf": Function(normal_cdf, 1),
+    "sin": Function(sin, 1),
+    "cos": Function(cos, 1),
     "abs": Function(abs, 1),
     "maximum": Function(maximum, 2),
     "minimum": Function(minimum, 2),
@@ -111,6 +135,8 @@ REPLACEMENTS = {
     "absolute": "abs(x)",
     "pow": "x**2 with a whole number",
     "power": "x**2 with a whole number",
+    "erfc": "2.0 * normal_cdf(-1.4142135623730951 * x)",
+    "ndtr": "normal_cdf(x)",
     "square": "x**2",
     "select": "x if test else y",
 }

@@ -12,10 +12,15 @@ from .renderer import OPERATORS, spell
 if TYPE_CHECKING:
     import numpy
 
+# Functions that NumPy lacks.
+NORMAL_FUNCTIONS = ("erf", "normal_cdf")
+
 SPELLINGS = {
     **OPERATORS,
     **{
-        name: "_numpy." + name + "(" + ", ".join(f"{{{k}}}" for k in range(function.n_arguments)) + ")"
+        name: f"{'_normal' if name in NORMAL_FUNCTIONS else '_numpy'}.{name}("
+        + ", ".join(f"{{{k}}}" for k in range(function.n_arguments))
+        + ")"
         for name, function in FUNCTIONS.items()
     },
     # A constant of the array's own type, so that an expression of constants alone is rounded as elsewhere.
@@ -49,7 +54,9 @@ def compile_(formula: Formula) -> Callable[..., Any]:
     """
     import numpy
 
-    namespace: dict[str, Any] = {"_numpy": numpy}
+    from . import normal
+
+    namespace: dict[str, Any] = {"_numpy": numpy, "_normal": normal}
     exec(compile(render(formula), f"<formula {formula.name}>", "exec"), namespace)
     rendered = namespace[formula.name]
 

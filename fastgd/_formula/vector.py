@@ -203,6 +203,22 @@ sqrt = _llvm_function("llvm.sqrt", 1)
 absolute = _llvm_function("llvm.fabs", 1)
 with_sign_of = _llvm_function("llvm.copysign", 2)
 
+# Of the C library, one lane after the other.
+library_sin = _llvm_function("llvm.sin", 1)
+library_cos = _llvm_function("llvm.cos", 1)
+
+
+@intrinsic
+def any_lane(typing_context: Any, mask: Any) -> Any:
+    """Whether any lane of a mask is true."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if not isinstance(sig.args[0], Mask):
+            return args[0]
+        return _call(builder, "llvm.vector.reduce.or", args[0].type, ir.IntType(1), [args[0]])
+
+    return types.boolean(mask), generate
+
 
 def _reinterpret(to_bits: bool) -> Any:
     @intrinsic

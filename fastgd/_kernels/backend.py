@@ -64,8 +64,8 @@ class Network(Protocol):
     def takes_batch(self, X: Any, targets: Any) -> bool:
         """The same of X and targets together."""
 
-    def takes_output(self, out: Any, X: Array, layer: int) -> bool:
-        """The same of an array for the outputs of a layer."""
+    def takes_output(self, X: Any, out: Any, layer: int) -> bool:
+        """The same of X and an array for the outputs of a layer."""
 
     def train(
         self,

@@ -161,6 +161,8 @@ LINKS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda scores: scores,
     "sigmoid": sigmoid,
     "softmax": softmax,
+    "exp": np.exp,
+    "expm1": np.expm1,
 }
 
 
@@ -216,7 +218,7 @@ class Network:
     def takes_batch(self, X: Any, targets: Any) -> bool:
         return False
 
-    def takes_output(self, out: Any, X: Array, layer: int) -> bool:
+    def takes_output(self, X: Any, out: Any, layer: int) -> bool:
         return False
 
     @quiet
@@ -338,7 +340,7 @@ def correct(scores: Array, targets: Array, loss: Loss) -> Array:
     if loss.target in ("class", "label"):
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return (scores.argmax(axis=1) == labels).astype(np.float64)
-    if loss.link == "sigmoid":
+    if loss.two_sided:
         sides: Array = (scores > 0) == (targets > 0.5)
         return sides.mean(axis=1, dtype=np.float64)
     return np.full(len(scores), np.nan)

@@ -1,6 +1,6 @@
 """Write the golden files beside this script: ``python tests/golden/make_golden.py``.
 
-Needs mpmath, torch, jax, optax and keras; the versions used are recorded in each file. Every input is a
+Needs mpmath, torch, jax, optax, keras and scikit-learn; the versions used are recorded in each file. Every input is a
 float32 number, so that one file serves both precisions. Decimals are the shortest that give back the float64.
 """
 
@@ -31,44 +31,195 @@ def signed_magnitudes(smallest: float, largest: float, count: int) -> np.ndarray
 # -------------------------------------------------------------------------------------------- high precision
 def activation_rows() -> dict[str, list]:
     """[z, f(z), f'(z)] of every activation at 256 points."""
-    from mpmath import cosh, exp, log, mpf, tanh
+    from mpmath import cos, cosh, exp, expm1, log, mpf, ncdf, npdf, pi, sin, sqrt, tanh
 
-    slope = mpf(0.01)
+    slope, cubic = mpf(0.01), mpf("0.044715")
+    alpha, scale = mpf("1.6732632423543772848170429916717"), mpf("1.0507009873554804934193349852946")
+
+    def sigmoid(z):
+        return 1 / (1 + exp(-z))
+
+    def sigmoid_derivative(z):
+        return exp(-z) / (1 + exp(-z)) ** 2
+
+    def softplus(z):
+        return log(1 + exp(z))
+
+    def tanh_argument(z):
+        return 2 * sqrt(2 / pi) * (z + cubic * z**3)
+
+    def within(z, low, high, inside):
+        return inside if low < z < high else mpf(0)
+
     functions = {
         "linear": (lambda z: z, lambda z: mpf(1)),
         "relu": (lambda z: max(z, mpf(0)), lambda z: mpf(z > 0)),
         "leaky_relu": (lambda z: z if z > 0 else slope * z, lambda z: mpf(1) if z > 0 else slope),
-        "sigmoid": (lambda z: 1 / (1 + exp(-z)), lambda z: exp(-z) / (1 + exp(-z)) ** 2),
+        "relu6": (lambda z: min(max(z, mpf(0)), mpf(6)), lambda z: within(z, 0, 6, mpf(1))),
+        "elu": (lambda z: z if z > 0 else expm1(z), lambda z: mpf(1) if z > 0 else exp(z)),
+        "selu": (
+            lambda z: scale * (z if z > 0 else alpha * expm1(z)),
+            lambda z: scale * (1 if z > 0 else alpha * exp(z)),
+        ),
+        "celu": (lambda z: z if z > 0 else expm1(z), lambda z: mpf(1) if z > 0 else exp(z)),
+        "gelu": (lambda z: z * ncdf(z), lambda z: ncdf(z) + z * npdf(z)),
+        "gelu_tanh": (
+            lambda z: z * sigmoid(tanh_argument(z)),
+            lambda z: (
+                sigmoid(tanh_argument(z))
+                + z * sigmoid_derivative(tanh_argument(z)) * 2 * sqrt(2 / pi) * (1 + 3 * cubic * z**2)
+            ),
+        ),
+        "silu": (lambda z: z * sigmoid(z), lambda z: sigmoid(z) + z * sigmoid_derivative(z)),
+        "mish": (
+            lambda z: z * tanh(softplus(z)),
+            lambda z: tanh(softplus(z)) + z * sigmoid(z) / cosh(softplus(z)) ** 2,
+        ),
+        "sigmoid": (sigmoid, sigmoid_derivative),
+        "hard_sigmoid": (
+            lambda z: min(max(z + 3, mpf(0)), mpf(6)) / 6,
+            lambda z: within(z, -3, 3, mpf(1) / 6),
+        ),
+        "hard_silu": (
+            lambda z: z * min(max(z + 3, mpf(0)), mpf(6)) / 6,
+            lambda z: mpf(1) if z >= 3 else within(z, -3, 3, (2 * z + 3) / 6),
+        ),
         "tanh": (tanh, lambda z: 1 / cosh(z) ** 2),
-        "softplus": (lambda z: log(1 + exp(z)), lambda z: 1 / (1 + exp(-z))),
+        "hard_tanh": (lambda z: min(max(z, mpf(-1)), mpf(1)), lambda z: within(z, -1, 1, mpf(1))),
+        "softplus": (softplus, sigmoid),
+        "softsign": (lambda z: z / (1 + abs(z)), lambda z: 1 / (1 + abs(z)) ** 2),
+        "exp": (exp, exp),
+        "sine": (sin, cos),
     }
-    chosen = [0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 9.0, -9.0, 17.5, -17.5, 37.0, -37.0, 88.5, -88.5, 0.75]
+    chosen = [0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 6.0, -9.0, 17.5, -37.0, 88.5, -88.5, 0.75]
     points = np.concatenate([signed_magnitudes(1e-30, 700.0, 120), chosen])
+    # Both precisions hold e^88.5, but float32 nothing above.
+    of_exp = np.where(points > 88.5, to_float32(points / 8), points)
     return {
-        name: [[z, float(value(mpf(z))), float(derivative(mpf(z)))] for z in points.tolist()]
+        name: [
+            [z, float(value(mpf(z))), float(derivative(mpf(z)))]
+            for z in (of_exp if name == "exp" else points).tolist()
+        ]
         for name, (value, derivative) in functions.items()
     }
 
 
+def loss_functions() -> dict[str, tuple]:
+    """For every loss of single elements its kind of target, value and gradient, with the default parameters."""
+    from mpmath import cosh, exp, log, mpf, sign, tanh
+
+    tenth = mpf(0.1)
+
+    def softplus(z):
+        return log(1 + exp(z))
+
+    def sigmoid(z):
+        return 1 / (1 + exp(-z))
+
+    def focal_of_one(z):
+        return (1 - sigmoid(z)) ** 2 * softplus(-z)
+
+    def focal_slope_of_one(z):
+        p = sigmoid(z)
+        return -((1 - p) ** 2) * (2 * p * softplus(-z) + 1 - p)
+
+    def side(y):
+        return 1 if y > 0 else -1
+
+    def beyond(z, y):
+        return max(mpf(0), abs(z - y) - tenth)
+
+    def short(z, y):
+        return max(mpf(0), 1 - side(y) * z)
+
+    return {
+        "mean_squared_error": ("real", lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y)),
+        "half_squared_error": ("real", lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
+        "mean_absolute_error": ("real", lambda z, y: abs(z - y), lambda z, y: sign(z - y)),
+        **dict.fromkeys(
+            ("huber", "smooth_l1"),
+            (
+                "real",
+                lambda z, y: (z - y) ** 2 / 2 if abs(z - y) <= 1 else abs(z - y) - mpf(1) / 2,
+                lambda z, y: min(max(z - y, mpf(-1)), mpf(1)),
+            ),
+        ),
+        "log_cosh": ("real", lambda z, y: log(cosh(z - y)), lambda z, y: tanh(z - y)),
+        "quantile": ("real", lambda z, y: abs(z - y) / 2, lambda z, y: sign(z - y) / 2),
+        "expectile": ("real", lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
+        "epsilon_insensitive": ("real", beyond, lambda z, y: sign(z - y) if beyond(z, y) > 0 else mpf(0)),
+        "squared_epsilon_insensitive": (
+            "real",
+            lambda z, y: beyond(z, y) ** 2,
+            lambda z, y: 2 * sign(z - y) * beyond(z, y),
+        ),
+        "poisson": ("nonnegative", lambda z, y: exp(z) - y * z, lambda z, y: exp(z) - y),
+        "gamma": ("positive", lambda z, y: z + y * exp(-z), lambda z, y: 1 - y * exp(-z)),
+        "tweedie": (
+            "nonnegative",
+            lambda z, y: 2 * exp(z / 2) + 2 * y * exp(-z / 2),
+            lambda z, y: exp(z / 2) - y * exp(-z / 2),
+        ),
+        "mean_squared_log_error": (
+            "nonnegative",
+            lambda z, y: (z - log(1 + y)) ** 2,
+            lambda z, y: 2 * (z - log(1 + y)),
+        ),
+        "mean_absolute_percentage_error": (
+            "nonzero",
+            lambda z, y: abs(z - y) / abs(y),
+            lambda z, y: sign(z - y) / abs(y),
+        ),
+        "binary_cross_entropy": (
+            "probability",
+            lambda z, y: y * softplus(-z) + (1 - y) * softplus(z),
+            lambda z, y: sigmoid(z) - y,
+        ),
+        "binary_focal_cross_entropy": (
+            "probability",
+            lambda z, y: y * focal_of_one(z) + (1 - y) * focal_of_one(-z),
+            lambda z, y: y * focal_slope_of_one(z) - (1 - y) * focal_slope_of_one(-z),
+        ),
+        "hinge": ("sign", short, lambda z, y: mpf(-side(y) if short(z, y) > 0 else 0)),
+        "squared_hinge": ("sign", lambda z, y: short(z, y) ** 2, lambda z, y: -2 * side(y) * short(z, y)),
+        "modified_huber": (
+            "sign",
+            lambda z, y: short(z, y) ** 2 if side(y) * z >= -1 else -4 * side(y) * z,
+            lambda z, y: -2 * side(y) * short(z, y) if side(y) * z >= -1 else mpf(-4 * side(y)),
+        ),
+        "perceptron": (
+            "sign",
+            lambda z, y: max(mpf(0), -side(y) * z),
+            lambda z, y: mpf(-side(y) if side(y) * z <= 0 else 0),
+        ),
+    }
+
+
+LOSS_TARGETS = {
+    "real": (0.0, 0.25, -3.5, 1.0, 12.0),
+    "nonnegative": (0.0, 0.25, 1.0, 3.5, 12.0),
+    "positive": (0.25, 1.0, 3.5, 12.0, 100.0),
+    "nonzero": (0.25, -0.5, -3.5, 1.0, 12.0),
+    "probability": (0.0, 0.25, 0.5, 0.875, 1.0),
+    "sign": (0.0, 1.0, -1.0),
+}
+
+
 def elementwise_loss_rows() -> dict[str, list]:
     """[z, y, loss, gradient] of every loss of single elements at about 200 pairs."""
-    from mpmath import exp, log, mpf, sign
-
-    def cross_entropy(z, y):
-        return y * log(1 + exp(-z)) + (1 - y) * log(1 + exp(z))
+    from mpmath import mpf
 
     scores = np.concatenate([signed_magnitudes(1e-30, 700.0, 19), [0.0, 0.25, -3.5]])
-    reals = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, -3.5, 1.0, 12.0)]
-    shares = [(z, y) for z in scores.tolist() for y in (0.0, 0.25, 0.5, 0.875, 1.0)]
-    functions = {
-        "mean_squared_error": (reals, lambda z, y: (z - y) ** 2, lambda z, y: 2 * (z - y)),
-        "half_squared_error": (reals, lambda z, y: (z - y) ** 2 / 2, lambda z, y: z - y),
-        "mean_absolute_error": (reals, lambda z, y: abs(z - y), lambda z, y: sign(z - y)),
-        "binary_cross_entropy": (shares, cross_entropy, lambda z, y: 1 / (1 + exp(-z)) - y),
-    }
+    # Where the loss has an exponential of the score, float32 holds no larger ones.
+    moderate = np.where(abs(scores) > 70.0, to_float32(scores / 10), scores)
+    exponential = ("poisson", "gamma", "tweedie")
     return {
-        name: [[z, y, float(value(mpf(z), mpf(y))), float(gradient(mpf(z), mpf(y)))] for z, y in pairs]
-        for name, (pairs, value, gradient) in functions.items()
+        name: [
+            [z, y, float(value(mpf(z), mpf(y))), float(gradient(mpf(z), mpf(y)))]
+            for z in (moderate if name in exponential else scores).tolist()
+            for y in LOSS_TARGETS[kind]
+        ]
+        for name, (kind, value, gradient) in loss_functions().items()
     }
 
 
@@ -212,6 +363,71 @@ def optax_network() -> dict:
     }
 
 
+INITIAL_SHAPE = (300, 200)
+
+
+def moments(weights: np.ndarray) -> dict[str, float]:
+    """Mean, standard deviation, kurtosis and largest magnitude of what a library drew."""
+    w = np.asarray(weights, float)
+    return {
+        "mean": float(w.mean()),
+        "deviation": float(w.std()),
+        "kurtosis": float(((w - w.mean()) ** 4).mean() / w.var() ** 2),
+        "largest": float(abs(w).max()),
+    }
+
+
+def torch_initializers() -> dict[str, dict]:
+    """What PyTorch's initializers give for a layer of 300 inputs and 200 outputs; W is transposed there."""
+    import torch
+
+    torch.manual_seed(0)
+    n_inputs, n_outputs = INITIAL_SHAPE
+    linear = torch.nn.Linear(n_inputs, n_outputs).double()
+    drawn = {"torch": linear.weight, "torch biases": torch.nn.Linear(n_inputs, 60_000).bias}
+    makers = {
+        "glorot_uniform": torch.nn.init.xavier_uniform_,
+        "glorot_normal": torch.nn.init.xavier_normal_,
+        "he_uniform": lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+        "he_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="relu"),
+        "lecun_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="linear"),
+        "orthogonal": torch.nn.init.orthogonal_,
+    }
+    drawn |= {name: make(torch.empty(n_outputs, n_inputs)) for name, make in makers.items()}
+    drawn["sparse"] = torch.nn.init.sparse_(torch.empty(n_inputs, n_outputs), sparsity=0.9)
+    return {name: moments(w.detach().numpy()) for name, w in drawn.items()}
+
+
+def keras_initializers() -> dict[str, dict]:
+    """The same of Keras, whose normal initializers are truncated."""
+    import keras
+
+    classes = {
+        "keras": "GlorotUniform",
+        "uniform": "RandomUniform",
+        "normal": "RandomNormal",
+        "truncated_normal": "TruncatedNormal",
+        "glorot_truncated_normal": "GlorotNormal",
+        "he_uniform": "HeUniform",
+        "he_truncated_normal": "HeNormal",
+        "lecun_uniform": "LecunUniform",
+        "lecun_truncated_normal": "LecunNormal",
+        "orthogonal": "Orthogonal",
+    }
+    drawn = {name: getattr(keras.initializers, made)(seed=0)(INITIAL_SHAPE) for name, made in classes.items()}
+    return {name: moments(keras.ops.convert_to_numpy(w)) for name, w in drawn.items()}
+
+
+def sklearn_initializers() -> dict[str, dict]:
+    """The same of scikit-learn's network, untrained: inputs of zero leave the first weights as they are."""
+    from sklearn.neural_network import MLPRegressor
+
+    n_inputs, n_outputs = INITIAL_SHAPE
+    network = MLPRegressor(hidden_layer_sizes=(n_outputs,), solver="sgd", random_state=0, alpha=0.0)
+    network.partial_fit(np.zeros((2, n_inputs)), np.zeros(2))
+    return {"sklearn": moments(network.coefs_[0])}
+
+
 def keras_binary_cross_entropy() -> dict:
     """What Keras prints for four probabilities."""
     import keras
@@ -250,6 +466,8 @@ def main() -> None:
         write("losses", ["mpmath"], {**elementwise_loss_rows(), **row_loss_rows()})
     write("torch_network", ["torch"], torch_network())
     write("optax_network", ["jax", "optax"], optax_network())
+    drawn = {"torch": torch_initializers(), "keras": keras_initializers(), "sklearn": sklearn_initializers()}
+    write("initializers", ["torch", "keras", "scikit-learn"], drawn)
     write("keras", ["keras", "jax"], keras_binary_cross_entropy())
 
 

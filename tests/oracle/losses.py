@@ -30,10 +30,12 @@ class Loss:
     link : callable
         What `predict` applies to the scores.
     target : str
-        "real", "probability" (each in [0, 1]), "class" (labels or rows of probabilities) or "label" (labels
-        or one-hot rows).
+        "real", "nonnegative", "positive", "nonzero", "probability" (each in [0, 1]), "sign" (1 for one class, 0 or
+        -1 for the other), "class" (labels or rows of probabilities) or "label" (labels or one-hot rows).
     rowwise : bool
         Whether a row has one loss rather than one for each output.
+    kinks : callable, optional
+        (z, y) -> arrays whose signs change where the first or second derivative jumps.
     """
 
     value: Pairwise
@@ -43,6 +45,7 @@ class Loss:
     link: Callable[[np.ndarray], np.ndarray] = identity
     target: str = "real"
     rowwise: bool = False
+    kinks: Callable[[np.ndarray, np.ndarray], list[np.ndarray]] = lambda z, y: []
 
 
 def target_rows(target: np.ndarray, n_classes: int) -> np.ndarray:
@@ -61,14 +64,216 @@ def squared_error(scale: float) -> Loss:
     )
 
 
-def binary_cross_entropy_value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """-y log s(z) - (1 - y) log(1 - s(z)), from -log s(z) = log(1 + e^-z)."""
-    return y * np.logaddexp(0.0, -z) + (1.0 - y) * np.logaddexp(0.0, z)
+def huber(delta: float = 1.0, scale: float = 1.0) -> Loss:
+    """scale times d^2 / 2 up to a distance of delta, delta (d - delta / 2) beyond."""
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        d = abs(z - y)
+        return scale * np.where(d <= delta, d**2 / 2.0, delta * d - delta**2 / 2.0)
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return scale * np.clip(z - y, -delta, delta)
+
+    return Loss(
+        value,
+        gradient,
+        lambda z, y: 3.0 * value(z, y),
+        lambda z, y: abs(gradient(z, y)),
+        kinks=lambda z, y: [z - y - delta, z - y + delta],
+    )
 
 
-def binary_cross_entropy_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """s(z) - y, written so that nothing cancels when y is 0 or 1: (1 - y) s(z) - y s(-z)."""
-    return (1.0 - y) * sigmoid(z) - y * sigmoid(-z)
+def smooth_l1(beta: float = 1.0) -> Loss:
+    """Huber's loss over beta."""
+    return huber(beta, scale=1.0 / beta)
+
+
+def log_cosh_value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """log((e^d + e^-d) / 2); near zero, log(1 + 2 sinh(d/2)^2)."""
+    d = abs(z - y)
+    return np.where(d < 1.0, np.log1p(2.0 * np.sinh(np.minimum(d, 1.0) / 2.0) ** 2), np.logaddexp(d, -d) - np.log(2.0))
+
+
+def asymmetric(level: float, power: int) -> Loss:
+    """|z - y|^power, times 1 - level where the score is too large, times level where it is too small."""
+
+    def weight(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.where(z > y, 1.0 - level, np.where(z < y, level, 0.0))
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return weight(z, y) * abs(z - y) ** power
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return power * weight(z, y) * np.sign(z - y) * abs(z - y) ** (power - 1)
+
+    return Loss(
+        value, gradient, value, lambda z, y: abs(gradient(z, y)), kinks=lambda z, y: [z - y]
+    )
+
+
+def quantile(level: float = 0.5) -> Loss:
+    """Koenker & Bassett 1978."""
+    return asymmetric(level, 1)
+
+
+def expectile(level: float = 0.5) -> Loss:
+    """Newey & Powell 1987."""
+    return asymmetric(level, 2)
+
+
+def epsilon_insensitive(epsilon: float = 0.1, power: int = 1) -> Loss:
+    """max(0, |z - y| - epsilon)^power. Just below the tolerance, a rounding may make it count."""
+
+    def beyond(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.maximum(abs(z - y) - epsilon, 0.0)
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return power * beyond(z, y) ** (power - 1) * np.sign(z - y) * (beyond(z, y) > 0.0)
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.where(abs(z - y) > 0.99 * epsilon, abs(z - y) + epsilon, 0.0)
+
+    return Loss(
+        value=lambda z, y: beyond(z, y) ** power,
+        gradient=gradient,
+        terms=lambda z, y: power * beyond(z, y) ** (power - 1) * terms(z, y),
+        gradient_terms=lambda z, y: abs(gradient(z, y)) if power == 1 else 2.0 * terms(z, y),
+        kinks=lambda z, y: [z - y - epsilon, z - y + epsilon],
+    )
+
+
+def squared_epsilon_insensitive(epsilon: float = 0.1) -> Loss:
+    """The same, squared."""
+    return epsilon_insensitive(epsilon, 2)
+
+
+def tweedie(power: float = 1.5) -> Loss:
+    """Mean m = e^z: m^(2 - power) / (2 - power) + y m^(1 - power) / (power - 1)."""
+
+    def parts(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.exp((2.0 - power) * z), y * np.exp((1.0 - power) * z)
+
+    # The exponents' roundings, which grow with z, come back as factors of the exponentials.
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        mean, claims = parts(z, y)
+        return (1.0 + abs(z)) * (mean / (2.0 - power) + claims / (power - 1.0))
+
+    return Loss(
+        value=lambda z, y: parts(z, y)[0] / (2.0 - power) + parts(z, y)[1] / (power - 1.0),
+        gradient=lambda z, y: parts(z, y)[0] - parts(z, y)[1],
+        terms=terms,
+        gradient_terms=lambda z, y: (1.0 + abs(z)) * sum(parts(z, y)),
+        link=np.exp,
+        target="nonnegative",
+    )
+
+
+def softplus(z: np.ndarray) -> np.ndarray:
+    """log(1 + e^z), which is -log(1 - p)."""
+    return np.logaddexp(0.0, z)
+
+
+def binary_cross_entropy(pos_weight: float = 1.0, label_smoothing: float = 0.0) -> Loss:
+    """-w y log p - (1 - y) log(1 - p), with y drawn towards a half."""
+
+    def shares(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = y * (1.0 - label_smoothing) + label_smoothing / 2.0
+        return pos_weight * y, 1.0 - y
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        ones, zeros = shares(y)
+        return ones * softplus(-z) + zeros * softplus(z)
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        ones, zeros = shares(y)
+        return zeros * sigmoid(z) - ones * sigmoid(-z)
+
+    # A smoothed target has been rounded, and so has what it lacks of 1.
+    uncertain = 1.0 if label_smoothing else 0.0
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return value(z, y) + uncertain * (pos_weight * softplus(-z) + softplus(z))
+
+    def gradient_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        ones, zeros = shares(y)
+        return (zeros + uncertain) * sigmoid(z) + (ones + uncertain * pos_weight) * sigmoid(-z)
+
+    return Loss(value, gradient, terms, gradient_terms, link=sigmoid, target="probability")
+
+
+def binary_focal_cross_entropy(gamma: float = 2.0, pos_weight: float = 1.0) -> Loss:
+    """-w y (1 - p)^gamma log p - (1 - y) p^gamma log(1 - p)."""
+
+    def of_one(z: np.ndarray) -> np.ndarray:
+        return np.exp(-gamma * softplus(z)) * softplus(-z)
+
+    def slope_of_one(z: np.ndarray) -> np.ndarray:
+        return -np.exp(-gamma * softplus(z)) * (gamma * sigmoid(z) * softplus(-z) + sigmoid(-z))
+
+    # The power's exponent multiplies its roundings.
+    def worse(function: Pairwise) -> Pairwise:
+        return lambda z: abs(function(z)) * (1.0 + gamma * softplus(z))
+
+    def mixture(function: Pairwise, sign: float) -> Pairwise:
+        return lambda z, y: pos_weight * y * function(z) + sign * (1.0 - y) * function(-z)
+
+    return Loss(
+        value=mixture(of_one, 1.0),
+        gradient=mixture(slope_of_one, -1.0),
+        terms=mixture(worse(of_one), 1.0),
+        gradient_terms=mixture(worse(slope_of_one), 1.0),
+        link=sigmoid,
+        target="probability",
+    )
+
+
+def sided(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The score, with its sign changed where the target is the negative class."""
+    return np.where(y > 0, z, -z)
+
+
+def margin_loss(value: Callable, slope: Callable, terms: Callable, slope_terms: Callable, kinks: tuple) -> Loss:
+    """A loss of the sided score m; `slope` is its derivative by m."""
+    return Loss(
+        value=lambda z, y: value(sided(z, y)),
+        gradient=lambda z, y: sided(slope(sided(z, y)), y),
+        terms=lambda z, y: terms(sided(z, y)),
+        gradient_terms=lambda z, y: slope_terms(sided(z, y)),
+        target="sign",
+        kinks=lambda z, y: [sided(z, y) - kink for kink in kinks],
+    )
+
+
+def short_of_one(m: np.ndarray) -> np.ndarray:
+    """max(0, 1 - m)."""
+    return np.maximum(1.0 - m, 0.0)
+
+
+def short_terms(m: np.ndarray) -> np.ndarray:
+    """What 1 - m was subtracted from, where it counts or a rounding may make it count."""
+    return np.where(m < 1.01, 1.0 + abs(m), 0.0)
+
+
+MARGIN_LOSSES = {
+    "hinge": margin_loss(short_of_one, lambda m: -1.0 * (m < 1.0), short_terms, lambda m: 1.0 * (m < 1.0), (1.0,)),
+    "squared_hinge": margin_loss(
+        lambda m: short_of_one(m) ** 2,
+        lambda m: -2.0 * short_of_one(m),
+        lambda m: (2.0 * short_of_one(m) + 1e-6) * short_terms(m),
+        lambda m: 2.0 * short_terms(m),
+        (1.0,),
+    ),
+    "modified_huber": margin_loss(
+        lambda m: np.where(m >= -1.0, short_of_one(m) ** 2, -4.0 * m),
+        lambda m: np.where(m >= -1.0, -2.0 * short_of_one(m), -4.0),
+        lambda m: np.where(m >= -1.0, (2.0 * short_of_one(m) + 1e-6) * short_terms(m), 4.0 * abs(m)),
+        lambda m: np.where(m >= -1.0, 2.0 * short_terms(m), 4.0),
+        (-1.0, 1.0),
+    ),
+    "perceptron": margin_loss(
+        lambda m: np.maximum(-m, 0.0), lambda m: -1.0 * (m <= 0.0), abs, lambda m: 1.0 * (m <= 0.0), (0.0,)
+    ),
+}
 
 
 def log_sum_exp(z: np.ndarray) -> np.ndarray:
@@ -129,16 +334,58 @@ LOSSES: dict[str, Loss] = {
         gradient=lambda z, y: np.sign(z - y),
         terms=lambda z, y: abs(z - y),
         gradient_terms=lambda z, y: abs(np.sign(z - y)),
+        kinks=lambda z, y: [z - y],
     ),
-    "binary_cross_entropy": Loss(
-        value=binary_cross_entropy_value,
-        gradient=binary_cross_entropy_gradient,
-        # What the usual stable form max(z, 0) - z y + log1p(e^-|z|) adds up.
-        terms=lambda z, y: np.maximum(z, 0.0) + abs(z * y) + np.logaddexp(0.0, -abs(z)),
-        gradient_terms=lambda z, y: sigmoid(z) + y,
-        link=sigmoid,
-        target="probability",
+    "huber": huber(),
+    "smooth_l1": smooth_l1(),
+    "log_cosh": Loss(
+        log_cosh_value,
+        lambda z, y: np.tanh(z - y),
+        lambda z, y: log_cosh_value(z, y) + np.where(abs(z - y) > 0.99, abs(z - y) + 1.0, 0.0),
+        lambda z, y: abs(np.tanh(z - y)),
+        # Where the two ways of computing it meet.
+        kinks=lambda z, y: [z - y - 1.0, z - y + 1.0],
     ),
+    "quantile": quantile(),
+    "expectile": expectile(),
+    "epsilon_insensitive": epsilon_insensitive(),
+    "squared_epsilon_insensitive": squared_epsilon_insensitive(),
+    "poisson": Loss(
+        value=lambda z, y: np.exp(z) - y * z,
+        gradient=lambda z, y: np.exp(z) - y,
+        terms=lambda z, y: np.exp(z) + abs(y * z),
+        gradient_terms=lambda z, y: np.exp(z) + y,
+        link=np.exp,
+        target="nonnegative",
+    ),
+    "gamma": Loss(
+        value=lambda z, y: z + y * np.exp(-z),
+        gradient=lambda z, y: 1.0 - y * np.exp(-z),
+        terms=lambda z, y: abs(z) + y * np.exp(-z),
+        gradient_terms=lambda z, y: 1.0 + y * np.exp(-z),
+        link=np.exp,
+        target="positive",
+    ),
+    "tweedie": tweedie(),
+    "mean_squared_log_error": Loss(
+        value=lambda z, y: (z - np.log1p(y)) ** 2,
+        gradient=lambda z, y: 2.0 * (z - np.log1p(y)),
+        terms=lambda z, y: 2.0 * abs(z - np.log1p(y)) * (abs(z) + np.log1p(y)),
+        gradient_terms=lambda z, y: 2.0 * (abs(z) + np.log1p(y)),
+        link=np.expm1,
+        target="nonnegative",
+    ),
+    "mean_absolute_percentage_error": Loss(
+        value=lambda z, y: abs(z - y) / abs(y),
+        gradient=lambda z, y: np.sign(z - y) / abs(y),
+        terms=lambda z, y: abs(z - y) / abs(y),
+        gradient_terms=lambda z, y: abs(np.sign(z - y)) / abs(y),
+        target="nonzero",
+        kinks=lambda z, y: [z - y],
+    ),
+    "binary_cross_entropy": binary_cross_entropy(),
+    "binary_focal_cross_entropy": binary_focal_cross_entropy(),
+    **MARGIN_LOSSES,
     "softmax_cross_entropy": Loss(
         value=softmax_cross_entropy_value,
         gradient=softmax_cross_entropy_gradient,
@@ -155,6 +402,7 @@ LOSSES: dict[str, Loss] = {
         gradient_terms=lambda z, y: abs(multiclass_hinge_gradient(z, y)),
         target="label",
         rowwise=True,
+        kinks=lambda z, y: [margins(z, y)],
     ),
 }
 

@@ -6,6 +6,8 @@ from .engine cimport block_function, kernel_table, matrix, source_array
 cdef const kernel_table *table_for(dtype) except NULL
 cdef block_function activation_block(const kernel_table *table, str name) except? NULL
 cdef block_function derivative_block(const kernel_table *table, str name) except? NULL
+cdef block_function link_block(const kernel_table *table, str name) except? NULL
+cdef object scalars_of(declared, dtype)
 cdef block_function loss_block(const kernel_table *table, str name) except NULL
 cdef block_function update_block(const kernel_table *table, str name) except NULL
 

@@ -88,6 +88,20 @@ cdef block_function derivative_block(const kernel_table *table, str name) except
     return NULL if name == "linear" else _find(table.activations, table.n_activations, "activation", name).derivative
 
 
+cdef block_function link_block(const kernel_table *table, str name) except? NULL:
+    """What a link does to one score; NULL for linear, which does nothing, and softmax, which takes a row."""
+    if name in ("linear", "softmax"):
+        return NULL
+    if name == "sigmoid":
+        return activation_block(table, name)
+    return _find(table.elementary, table.n_elementary, "link", name).block
+
+
+cdef object scalars_of(declared, dtype):
+    """The parameters of an activation or loss as its block function reads them; never empty."""
+    return np.array(list(declared.parameters.values()) + [0.0], dtype)
+
+
 cdef block_function loss_block(const kernel_table *table, str name) except NULL:
     return _find(table.losses, table.n_losses, "loss", name).block
 
@@ -242,7 +256,7 @@ cdef const char *_end(Source source):
 
 
 def elementary(str name, x):
-    """exp, expm1, log, log1p, tanh or sqrt as the formulas have it, of a contiguous float32 or float64 array."""
+    """A function of one argument, as the formulas have it, of a contiguous float32 or float64 array."""
     cdef const kernel_table *table = table_for(x.dtype)
     cdef block_function function = _find(table.elementary, table.n_elementary, "function", name).block
     y = np.empty_like(x)

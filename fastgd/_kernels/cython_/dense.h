@@ -43,7 +43,7 @@ static void dense_forward(const dense_layer *layer, const matrix *input, ptrdiff
         ptrdiff_t width = width_of_panel(score, at.panel), row = strip_begin(at.strips, at.strip);
         ptrdiff_t height = strip_height(at.strips, at.strip);
         const REAL *weight = panel_row(&layer->weight, at.panel, 0);
-        left_rows left = rows_of(input, row);
+        left_rows left = rows_of(input, row, 0, layer->n_inputs);
         REAL *out = panel_row(score, at.panel, row);
         tiles_for(width)->multiply_rows[height](&left, weight, weight + layer->n_inputs * width, 0, out);
         if (layer->activate) {
@@ -60,19 +60,26 @@ INLINE void differentiate_run(const dense_layer *layer, ptrdiff_t panel, ptrdiff
         layer->differentiate(arrays, count, layer->activation_scalars);
 }
 
-/* delta_below = (delta W^T) * f'(kept below) */
+/* A tile of delta_below = (delta W^T) * f'(kept below), or the part of its sums that some columns of delta contribute: right
+ * is that part of W^T, and parts follow one another in the order of the columns. */
+INLINE void pass_back(const dense_layer *layer, const dense_layer *below, const tile_place *at, ptrdiff_t column,
+                      ptrdiff_t depth, const REAL *right)
+{
+    ptrdiff_t width = width_of_panel(&below->delta, at->panel), row = strip_begin(at->strips, at->strip);
+    ptrdiff_t height = strip_height(at->strips, at->strip);
+    left_rows left = rows_of(&layer->delta, row, column, depth);
+    REAL *out = panel_row(&below->delta, at->panel, row);
+    tiles_for(width)->multiply_rows[height](&left, right, column ? out : NULL, width, out);
+    if (column + depth == layer->n_outputs)
+        differentiate_run(below, at->panel, row, height * width, out);
+}
+
 static void backward_input(const dense_layer *layer, const dense_layer *below, ptrdiff_t rows, ptrdiff_t first,
                            ptrdiff_t last)
 {
     tile_place at = place_of_unit(first, rows);
-    for (; first < last; first++, next_tile(&at)) {
-        ptrdiff_t width = width_of_panel(&below->delta, at.panel), row = strip_begin(at.strips, at.strip);
-        ptrdiff_t height = strip_height(at.strips, at.strip);
-        left_rows left = rows_of(&layer->delta, row);
-        REAL *out = panel_row(&below->delta, at.panel, row);
-        tiles_for(width)->multiply_rows[height](&left, panel_row(&layer->transposed, at.panel, 0), NULL, 0, out);
-        differentiate_run(below, at.panel, row, height * width, out);
-    }
+    for (; first < last; first++, next_tile(&at))
+        pass_back(layer, below, &at, 0, layer->n_outputs, panel_row(&layer->transposed, at.panel, 0));
 }
 
 /* delta *= f'(kept), for the last layer, whose delta comes from the loss. */
@@ -83,21 +90,22 @@ static void differentiate(const dense_layer *layer, ptrdiff_t first, ptrdiff_t l
                           panel_row(&layer->delta, panel, first));
 }
 
-/* Unit: one panel of the transpose, that is PANEL_WIDTH rows of the weights.  Square blocks go through registers; what
- * is left over at the edges, element by element. */
+/* The weights between one panel of the inputs and one of the outputs.  Square blocks go through registers; what is left
+ * over at the edges, element by element. */
+INLINE void transpose_panels(const dense_layer *layer, ptrdiff_t input_panel, ptrdiff_t panel, REAL *to, ptrdiff_t to_width)
+{
+    ptrdiff_t row = input_panel * PANEL_WIDTH, column = panel * PANEL_WIDTH;
+    transpose_area(panel_row(&layer->weight, panel, row), width_of_panel(&layer->weight, panel), to, to_width,
+                   smaller(PANEL_WIDTH, layer->n_inputs - row), smaller(PANEL_WIDTH, layer->n_outputs - column));
+}
+
+/* Unit: one panel of the transpose, that is PANEL_WIDTH rows of the weights. */
 static void transpose_weight(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last)
 {
-    for (ptrdiff_t panel = first; panel < last; panel++) {
-        ptrdiff_t to_width = width_of_panel(&layer->transposed, panel), i0 = panel * PANEL_WIDTH;
-        ptrdiff_t inputs = smaller(PANEL_WIDTH, layer->n_inputs - i0);
-        for (ptrdiff_t from_panel = 0; from_panel < layer->weight.panels; from_panel++) {
-            ptrdiff_t o0 = from_panel * PANEL_WIDTH, outputs = smaller(PANEL_WIDTH, layer->n_outputs - o0);
-            ptrdiff_t from_width = width_of_panel(&layer->weight, from_panel);
-            const REAL *from = panel_row(&layer->weight, from_panel, i0);
-            REAL *to = panel_row(&layer->transposed, panel, o0);
-            transpose_area(from, from_width, to, to_width, inputs, outputs);
-        }
-    }
+    for (ptrdiff_t to_panel = first; to_panel < last; to_panel++)
+        for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
+            transpose_panels(layer, to_panel, panel, panel_row(&layer->transposed, to_panel, panel * PANEL_WIDTH),
+                             width_of_panel(&layer->transposed, to_panel));
 }
 
 /* A unit of the weights: the rows that one panel of the inputs meets, in one panel of the outputs; the last of a panel
@@ -189,25 +197,29 @@ static int update_unit(const dense_layer *layer, const update_rule *rule, const 
     return update_run(layer, rule, arrays, penalized, penalized + (unit->ends_with_bias ? unit->width : 0));
 }
 
-/* Bytes of a layer's weights up to which they and the states are taken to be in the L2 cache already: prefetching
- * cost 5 % at 0.4 MB, and gained 10 % at 4 MB. */
-#define CACHED_WEIGHTS (1 << 20)
+/* Bytes of a layer's weights beyond which they and the optimizer's states are taken not to be in the L2 cache. */
+#define CACHED_WEIGHTS (1 << 18)
 
-/* Weights and states of a unit, asked for before its product so that they have arrived when the update wants them. */
-INLINE void prefetch_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit)
+static int is_beyond_cache(const dense_layer *layer)
+{
+    return layer->n_inputs * layer->n_outputs * (ptrdiff_t)sizeof(REAL) > CACHED_WEIGHTS;
+}
+
+/* The weights and states of a unit, to be asked for while a gradient is summed over so many rows. */
+INLINE memory_ahead memory_of_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, ptrdiff_t rows)
 {
     const char *weight = (const char *)panel_row(&layer->weight, unit->panel, unit->row);
-    ptrdiff_t offset = weight - layer->weight.data, bytes = unit->rows * unit->width * (ptrdiff_t)sizeof(REAL);
-    for (ptrdiff_t line = 0; line < bytes; line += 64) {
-        __builtin_prefetch(weight + line, 1);
-        for (ptrdiff_t s = 0; s < rule->n_states; s++)
-            __builtin_prefetch(layer->state[s].data + offset + line, 1);
-    }
+    ptrdiff_t lines = ceil_divide(unit->rows * unit->width * (ptrdiff_t)sizeof(REAL), CACHE_LINE);
+    ptrdiff_t visits = ceil_divide(unit->rows, TILE_ROWS) * ((rows - 1) / TERMS_A_VISIT);
+    memory_ahead ahead = {{weight}, 1 + rule->n_states, lines, visits ? ceil_divide(lines, visits) : 0};
+    for (ptrdiff_t s = 0; s < rule->n_states; s++)
+        ahead.run[1 + s] = layer->state[s].data + (weight - layer->weight.data);
+    return ahead;
 }
 
 /* The gradient of a unit, in tiles whose sums run over the batch in registers: input^T delta, and delta's columns. */
 INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff_t rows, const weight_unit *unit, int add,
-                          REAL *gradient)
+                          REAL *gradient, memory_ahead *ahead)
 {
     const tile_functions *tiles = tiles_for(unit->width);
     const REAL *left = panel_row(input, unit->input_panel, 0), *right = panel_row(&layer->delta, unit->panel, 0);
@@ -216,7 +228,7 @@ INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff
     strips of = strips_of(unit->rows);
     for (ptrdiff_t strip = 0; strip < of.count; strip++) {
         ptrdiff_t height = strip_height(of, strip);
-        tiles->multiply_columns[height](rows, left, left_width, right, add ? tile : NULL, tile);
+        tiles->multiply_columns[height](rows, left, left_width, right, add ? tile : NULL, tile, ahead);
         left += height;
         tile += height * unit->width;
     }
@@ -224,25 +236,71 @@ INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff
         tiles->sum_columns(rows, right, add ? bias : NULL, bias);
 }
 
-/* The gradient of each unit of weights goes to the optimizer from L1: the gradient matrix never exists, unless it is
- * asked for. */
+/* The gradient of a unit goes to the optimizer from L1: the gradient matrix never exists, unless it is asked for.  wanted is
+ * the unit whose weights and states are asked for meanwhile, or NULL. */
+INLINE int descend_unit(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use, const update_rule *rule,
+                        const weight_unit *unit, const weight_unit *wanted)
+{
+    REAL scratch[UNIT_ELEMENTS] ALIGNED;
+    memory_ahead ahead;
+    if (use != UPDATE_WEIGHTS) {
+        REAL *gradient = panel_row(&layer->gradient, unit->panel, unit->row);
+        unit_gradient(layer, input, rows, unit, use == ADD_TO_GRADIENT, gradient, NULL);
+        return 1;
+    }
+    if (wanted)
+        ahead = memory_of_unit(layer, rule, wanted, rows);
+    unit_gradient(layer, input, rows, unit, 0, scratch, wanted ? &ahead : NULL);
+    return update_unit(layer, rule, unit, scratch);
+}
+
 static int backward_weight(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use,
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last)
 {
-    REAL scratch[UNIT_ELEMENTS] ALIGNED;
-    int finite = 1, beyond_cache = layer->n_inputs * layer->n_outputs * (ptrdiff_t)sizeof(REAL) > CACHED_WEIGHTS;
+    int finite = 1, beyond_cache = is_beyond_cache(layer);
     for (ptrdiff_t index = first; index < last; index++) {
         weight_unit unit = unit_of_weights(layer, index);
-        if (use != UPDATE_WEIGHTS) {
-            unit_gradient(layer, input, rows, &unit, use == ADD_TO_GRADIENT,
-                          panel_row(&layer->gradient, unit.panel, unit.row));
-            continue;
-        }
-        if (beyond_cache)
-            prefetch_unit(layer, rule, &unit);
-        unit_gradient(layer, input, rows, &unit, 0, scratch);
-        finite &= update_unit(layer, rule, &unit, scratch);
+        finite &= descend_unit(layer, input, rows, use, rule, &unit, beyond_cache ? &unit : NULL);
     }
+    return finite;
+}
+
+/* Panels of the outputs whose weights are transposed at a time: so many that the sums which pass the gradient back need not
+ * be loaded and stored often, so few that their transpose stays in L1. */
+#define PANELS_AT_A_TIME 4
+
+/* One panel of the inputs, a few panels of the outputs from `panel` on: first the weights as they are pass the gradient
+ * back, then they are updated. What the units so many panels further on need is asked for meanwhile. */
+static int backward_block(const dense_layer *layer, const dense_layer *below, ptrdiff_t rows, int use,
+                          const update_rule *rule, ptrdiff_t input_panel, ptrdiff_t panel)
+{
+    REAL transposed[PANELS_AT_A_TIME * PANEL_WIDTH * PANEL_WIDTH] ALIGNED;
+    ptrdiff_t panels = layer->weight.panels, next = smaller(panel + PANELS_AT_A_TIME, panels);
+    ptrdiff_t input_panels = ceil_divide(layer->n_inputs, PANEL_WIDTH), width = width_of_panel(&below->delta, input_panel);
+    ptrdiff_t column = panel * PANEL_WIDTH, depth = smaller(layer->n_outputs, next * PANEL_WIDTH) - column;
+    int finite = 1;
+    for (ptrdiff_t p = panel; p < next; p++)
+        transpose_panels(layer, input_panel, p, transposed + (p - panel) * PANEL_WIDTH * width, width);
+    for (tile_place at = {strips_of(rows), input_panel, 0}; at.strip < at.strips.count; at.strip++)
+        pass_back(layer, below, &at, column, depth, transposed);
+    for (ptrdiff_t p = panel; p < next; p++) {
+        ptrdiff_t later = input_panel * panels + p + PANELS_AT_A_TIME;
+        weight_unit unit = unit_of_weights(layer, p * input_panels + input_panel);
+        weight_unit wanted = unit_of_weights(layer, later % panels * input_panels + smaller(later / panels, input_panels - 1));
+        finite &= descend_unit(layer, &below->output, rows, use, rule, &unit, &wanted);
+    }
+    return finite;
+}
+
+/* backward_input and backward_weight in one pass over weights that do not stay in the cache between the two. Unit: one panel
+ * of the inputs. */
+static int backward_together(const dense_layer *layer, const dense_layer *below, ptrdiff_t rows, int use,
+                             const update_rule *rule, ptrdiff_t first, ptrdiff_t last)
+{
+    int finite = 1;
+    for (ptrdiff_t input_panel = first; input_panel < last; input_panel++)
+        for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel += PANELS_AT_A_TIME)
+            finite &= backward_block(layer, below, rows, use, rule, input_panel, panel);
     return finite;
 }
 

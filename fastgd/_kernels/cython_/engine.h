@@ -25,7 +25,7 @@ typedef struct {
 
 typedef struct {
     char *data;                     /* NULL where the plan does not need the matrix */
-    ptrdiff_t rows, columns;        /* rows: the capacity, which fixes where panels begin */
+    ptrdiff_t rows, columns;        /* rows: those there is room for, which fixes where panels begin */
     ptrdiff_t panels, last_width;   /* their number, and the columns of the last one with its padding */
 } matrix;
 
@@ -39,7 +39,8 @@ typedef struct {
 typedef struct {
     ptrdiff_t n_inputs, n_outputs;
     matrix weight;                          /* (n_inputs + 1) x n_outputs; the last row is the bias */
-    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not in the first layer */
+    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not in the first layer,
+                                             * nor in one that is beyond the cache */
     matrix gradient;                        /* like weight; only while gradients are kept */
     matrix state[FASTGD_MAX_STATES];        /* like weight */
     matrix kept;                            /* what the derivative reads: the output or the pre-activation */
@@ -114,6 +115,7 @@ typedef struct {
     ptrdiff_t n_layers, n_inputs;
     int loss;                               /* a loss_kind */
     block_function elementwise, link;       /* link: NULL for linear and softmax */
+    const void *loss_scalars;               /* REAL: of the elementwise loss */
     int softmax_link, by_sides, penalized;
     update_rule rule;
     double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
@@ -146,6 +148,8 @@ typedef struct {
 
     /* Work is counted in units, so that a team can share it; a unit's result does not depend on who computes it. */
     ptrdiff_t (*product_units)(ptrdiff_t rows, ptrdiff_t columns);
+    /* Whether a layer's weights do not stay in the L2 cache: then it needs no transpose. */
+    int (*is_beyond_cache)(const dense_layer *layer);
     ptrdiff_t (*weight_units)(const dense_layer *layer);
     void (*dense_forward)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, ptrdiff_t first, ptrdiff_t last);
     void (*transpose_weight)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
@@ -155,8 +159,9 @@ typedef struct {
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
 
     /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
-    void (*elementwise_loss)(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*elementwise_loss)(block_function loss, const void *loss_scalars, const matrix *score,
+                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
+                             ptrdiff_t first, ptrdiff_t last);
     void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
                                   double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
     void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
@@ -167,14 +172,15 @@ typedef struct {
     ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary;
 } kernel_table;
 
-/* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. */
+/* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. The number of rows is
+ * made odd, lest panels begin a multiple of 4096 bytes apart, where a row's elements compete for the same cache set. */
 static inline matrix matrix_of_shape(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t panel_width, ptrdiff_t real_size)
 {
     ptrdiff_t panels = (columns + panel_width - 1) / panel_width, last = columns - (panels - 1) * panel_width;
     ptrdiff_t width = 16 / real_size;
     while (width < last)
         width *= 2;
-    return (matrix){NULL, rows, columns, panels, width};
+    return (matrix){NULL, panels == 1 ? rows : rows | 1, columns, panels, width};
 }
 
 static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptrdiff_t real_size)

@@ -106,6 +106,7 @@ cdef extern from "engine.h" nogil:
         int loss
         block_function elementwise
         block_function link
+        const void *loss_scalars
         int softmax_link
         int by_sides
         int penalized
@@ -133,14 +134,15 @@ cdef extern from "engine.h" nogil:
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t product_units(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil
+        int is_beyond_cache(const dense_layer *) noexcept nogil
         Py_ssize_t weight_units(const dense_layer *) noexcept nogil
         void dense_forward(const dense_layer *, const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void transpose_weight(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
-        void elementwise_loss(block_function, const matrix *, const target_rows *, const void *, double *, matrix *,
-                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void elementwise_loss(block_function, const void *, const matrix *, const target_rows *, const void *, double *,
+                              matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
                                    Py_ssize_t, Py_ssize_t) noexcept nogil
         void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,

@@ -8,12 +8,13 @@
 #define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) \
     CASE(5, uint16_t) CASE(6, int32_t) CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
 
-/* A shuffled batch's rows lie anywhere: the processor cannot foresee the next one, but the order is known. */
-#define ROWS_AHEAD 4
-INLINE void prefetch_row(const char *row, ptrdiff_t bytes)
+/* A shuffled batch's rows lie anywhere: the processor cannot foresee the next one, but the order is known.  A row ahead is
+ * asked for piece by piece while another is copied; all at once, its lines would fill the queue of misses. */
+#define ROWS_AHEAD 2
+INLINE void prefetch(const char *from, ptrdiff_t bytes)
 {
-    for (ptrdiff_t line = 0; line < bytes; line += 64)
-        __builtin_prefetch(row + line);
+    for (ptrdiff_t line = 0; line < bytes; line += CACHE_LINE)
+        __builtin_prefetch(from + line);
 }
 
 /* Runs are short: a call of memcpy would cost more than the copy. */
@@ -37,27 +38,33 @@ INLINE void copy_run(REAL *to, const REAL *from, ptrdiff_t count)
         for (ptrdiff_t i = 0; i < count; i++) \
             to[i] = (REAL)*(const type *)(from + i * stride); \
     } \
-    INLINE void gather_row_##type(const char *from, ptrdiff_t stride, ptrdiff_t row, matrix *to) \
+    INLINE void gather_row_##type(const char *from, ptrdiff_t stride, const char *ahead, ptrdiff_t row, matrix *to) \
     { \
         ptrdiff_t rest = to->columns; \
         REAL *at = (REAL *)to->data + row * PANEL_WIDTH; \
-        for (; rest >= PANEL_WIDTH; rest -= PANEL_WIDTH, from += PANEL_WIDTH * stride, at += PANEL_WIDTH * to->rows) \
+        for (; rest >= PANEL_WIDTH; rest -= PANEL_WIDTH) { \
+            if (ahead) \
+                prefetch(ahead + (to->columns - rest) * stride, PANEL_WIDTH * stride); \
             convert_##type(from, stride, PANEL_WIDTH, at); \
+            from += PANEL_WIDTH * stride; \
+            at += PANEL_WIDTH * to->rows; \
+        } \
+        if (rest && ahead) \
+            prefetch(ahead + (to->columns - rest) * stride, rest * stride); \
         if (rest) \
             convert_##type(from, stride, rest, at - row * (PANEL_WIDTH - to->last_width)); \
     } \
     static void gather_##type(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to) \
     { \
-        ptrdiff_t step = source->row_stride, bytes = to->columns * (ptrdiff_t)sizeof(type); \
-        if (source->column_stride != sizeof(type)) { \
-            for (ptrdiff_t row = first; row < last; row++) \
-                gather_row_##type(source->data + (order ? order[row] : row) * step, source->column_stride, row, to); \
-            return; \
-        } \
+        ptrdiff_t step = source->row_stride; \
         for (ptrdiff_t row = first; row < last; row++) { \
-            if (order && row + ROWS_AHEAD < last) \
-                prefetch_row(source->data + order[row + ROWS_AHEAD] * step, bytes); \
-            gather_row_##type(source->data + (order ? order[row] : row) * step, sizeof(type), row, to); \
+            const char *from = source->data + (order ? order[row] : row) * step; \
+            if (source->column_stride != sizeof(type)) { \
+                gather_row_##type(from, source->column_stride, NULL, row, to); \
+                continue; \
+            } \
+            const char *ahead = order && row + ROWS_AHEAD < last ? source->data + order[row + ROWS_AHEAD] * step : NULL; \
+            gather_row_##type(from, sizeof(type), ahead, row, to); \
         } \
     }
 EACH_ELEMENT_TYPE(CASE)

@@ -44,7 +44,8 @@ static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t colum
 }
 
 /* The elementary functions by themselves, so that tests can measure their errors. */
-#define EACH_ELEMENTARY(CASE) CASE(exp) CASE(expm1) CASE(log) CASE(log1p) CASE(tanh) CASE(sqrt)
+#define EACH_ELEMENTARY(CASE) CASE(exp) CASE(expm1) CASE(log) CASE(log1p) CASE(tanh) CASE(erf) CASE(normal_cdf) \
+    CASE(sin) CASE(cos) CASE(sqrt)
 #define CASE(name) \
     static void elementary_##name(void *const *arrays, ptrdiff_t count, const void *scalars) \
     { \
@@ -75,6 +76,7 @@ const kernel_table KERNEL_TABLE = {
     .scatter = scatter,
     .first_nonfinite_row = first_nonfinite_row,
     .product_units = product_units,
+    .is_beyond_cache = is_beyond_cache,
     .weight_units = weight_units,
     .dense_forward = dense_forward,
     .transpose_weight = transpose_weight,

@@ -100,7 +100,7 @@ static int narrow_update(narrow_layer *at, const update_rule *rule, ptrdiff_t ro
     const REAL *left = (const REAL *)at->input->data;
     for (ptrdiff_t strip = 0; strip < at->units.count; strip++) {
         ptrdiff_t height = strip_height(at->units, strip);
-        at->to_outputs->multiply_columns[height](rows, left, at->input_width, at->delta, NULL, tile);
+        at->to_outputs->multiply_columns[height](rows, left, at->input_width, at->delta, NULL, tile, NULL);
         left += height;
         tile += height * at->width;
     }

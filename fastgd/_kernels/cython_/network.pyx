@@ -21,7 +21,9 @@ from .arrays cimport (
     holds_reals,
     holds_results,
     lie_apart,
+    link_block,
     loss_block,
+    scalars_of,
     source_as_it_lies,
     table_for,
     update_block,
@@ -49,8 +51,8 @@ cdef enum:
     # Rows at a time where only the forward pass runs: whole tiles, of 14 rows or of 6. With 256, inputs of 784 columns and
     # the weights of 256 units do not find room in an L2 cache of 1 MB together, and 1,024 rows take 3 % longer.
     PREDICT_ROWS = 126
-    # A job of fewer products than this, some ten microseconds, does not let go of the interpreter: another thread of
-    # Python's would take it, and keep it for milliseconds.
+    # A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
+    # of Python's would take it, and keep it for milliseconds.
     BRIEF_JOB = 50_000
 
 
@@ -94,14 +96,15 @@ cdef class Network:
     cdef object _take_loss(self, loss):
         if loss is None:
             return
-        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.link == "sigmoid"
+        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.two_sided
         self.takes_labels, self.takes_reals = loss.target in ("class", "label"), loss.target == "real"
         if loss.rowwise:
             self.at.loss = SOFTMAX_CROSS_ENTROPY if loss.name == "softmax_cross_entropy" else MULTICLASS_HINGE
         else:
             self.at.loss = ELEMENTWISE
             self.at.elementwise = loss_block(self.table, loss.name)
-        self.at.link = activation_block(self.table, "sigmoid" if loss.link == "sigmoid" else "linear")
+        self.at.loss_scalars = self._own_scalars(loss)
+        self.at.link = link_block(self.table, loss.link)
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -122,14 +125,18 @@ cdef class Network:
         layer.weight = self._own(n_inputs + 1, spec.n_outputs)
         for k in range(self.at.rule.n_states):
             layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
-        if passes_gradient:
+        if passes_gradient and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
-        scalars = np.array(list(activation.parameters.values()) + [0.0], self.dtype)
+        layer.activation_scalars = self._own_scalars(activation)
+
+    cdef const void *_own_scalars(self, declared) except NULL:
+        """The parameters of an activation or loss as its block function reads them."""
+        scalars = scalars_of(declared, self.dtype)
         self.owned.append(scalars)
-        layer.activation_scalars = <const void *><size_t>scalars.ctypes.data
+        return <const void *><size_t>scalars.ctypes.data
 
     cdef matrix _own(self, Py_ssize_t rows, Py_ssize_t columns) except *:
         cdef Panels panels = Panels(rows, columns, self.dtype)
@@ -249,9 +256,9 @@ cdef class Network:
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
 
-    def takes_output(self, out, X, Py_ssize_t layer):
-        cdef Source to = source_as_it_lies(out), x = source_as_it_lies(X)
-        return (to is not None and x is not None and lie_apart(to, x)
+    def takes_output(self, X, out, Py_ssize_t layer):
+        cdef Source x = source_as_it_lies(X), to = source_as_it_lies(out)
+        return (self._takes_features(x) and to is not None and lie_apart(x, to)
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,

@@ -45,22 +45,43 @@ INLINE REAL *element(const matrix *m, ptrdiff_t row, ptrdiff_t column)
     return panel_row(m, column / PANEL_WIDTH, row) + column % PANEL_WIDTH;
 }
 
-/* The rows of a tile as its left operand sees them. */
+/* The rows of a tile as its left operand sees them: some of their columns, from the first one of a panel on. */
 typedef struct {
     const REAL *data;                           /* first row, in a first panel of full width */
     ptrdiff_t row, depth, panel_step, last_width;
 } left_rows;
 
-INLINE left_rows rows_of(const matrix *m, ptrdiff_t row)
+INLINE left_rows rows_of(const matrix *m, ptrdiff_t row, ptrdiff_t column, ptrdiff_t depth)
 {
-    return (left_rows){(const REAL *)m->data + row * PANEL_WIDTH, row, m->columns, PANEL_WIDTH * m->rows,
+    return (left_rows){(const REAL *)m->data + column * m->rows + row * PANEL_WIDTH, row, depth, PANEL_WIDTH * m->rows,
                        m->last_width};
+}
+
+/* Memory that will be wanted after a product: a few lines of each run are asked for at a time while it is summed.  Asked
+ * for all at once, they fill the processor's queue of misses, and the product's own loads wait behind them. */
+typedef struct {
+    const char *run[1 + FASTGD_MAX_STATES];
+    ptrdiff_t runs, lines, lines_a_visit;       /* lines: of each run, that are still to be asked for */
+} memory_ahead;
+
+#define CACHE_LINE 64
+#define TERMS_A_VISIT 16                        /* terms that are summed between two visits */
+
+INLINE void ask_ahead(memory_ahead *ahead)
+{
+    ptrdiff_t lines = smaller(ahead->lines, ahead->lines_a_visit);
+    ahead->lines -= lines;
+    for (ptrdiff_t run = 0; run < ahead->runs; run++) {
+        for (ptrdiff_t line = 0; line < lines; line++)
+            __builtin_prefetch(ahead->run[run] + line * CACHE_LINE, 1);
+        ahead->run[run] += lines * CACHE_LINE;
+    }
 }
 
 /* The products of tile.h for one panel width: by the number of rows, from 1 to TILE_ROWS. */
 typedef void (*multiply_rows)(const left_rows *left, const REAL *right, const REAL *start, ptrdiff_t start_stride, REAL *out);
 typedef void (*multiply_columns)(ptrdiff_t depth, const REAL *left, ptrdiff_t left_width, const REAL *right,
-                                 const REAL *start, REAL *out);
+                                 const REAL *start, REAL *out, memory_ahead *ahead);
 typedef struct {
     const multiply_rows *multiply_rows;
     const multiply_columns *multiply_columns;

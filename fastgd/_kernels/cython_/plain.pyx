@@ -11,7 +11,7 @@ import numpy as np
 
 from libc.string cimport memset
 
-from .arrays cimport Panels, Source, activation_block, derivative_block, loss_block, table_for, update_block
+from .arrays cimport Panels, Source, activation_block, derivative_block, loss_block, scalars_of, table_for, update_block
 from .engine cimport (
     FASTGD_ALIGNMENT,
     FASTGD_MAX_STATES,
@@ -96,7 +96,7 @@ cdef class _Layer:
         self.at.activate = activation_block(self.table, activation.name)
         self.at.differentiate = derivative_block(self.table, activation.name)
         self.at.keeps_output = self.at.activate == NULL or activation.derivative_of == "output"
-        self.scalars = np.array(list(activation.parameters.values()) + [0.0], dtype)
+        self.scalars = scalars_of(activation, dtype)
         self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
 
     cdef matrix own(self, Py_ssize_t rows, Py_ssize_t columns, array=None) except *:
@@ -171,6 +171,8 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     weights = np.ones(rows) if weights is None else weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
     cdef const void *scale_at = <const void *><size_t>scale.ctypes.data
+    loss_scalars = scalars_of(loss, scores.dtype)
+    cdef const void *loss_scalars_at = <const void *><size_t>loss_scalars.ctypes.data
     row_sums = np.empty_like(scale)
     cdef void *sums_at = <void *><size_t>row_sums.ctypes.data
     target.labels, target.values = NULL, values.at
@@ -183,7 +185,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     with nogil:
         before = engine_enter()
         if elementwise != NULL:
-            table.elementwise_loss(elementwise, &score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
+            table.elementwise_loss(elementwise, loss_scalars_at, &score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
         elif hinge:
             table.multiclass_hinge(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
         else:
@@ -200,7 +202,8 @@ def parameter_update(w, g, states, rule, scalars):
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)
     cdef const void *scalars_at = <const void *><size_t>real_scalars.ctypes.data
-    for k, array in enumerate((w, old := g.copy(), *states)):
+    gradient = g.copy()   # The update leaves the old weights there.
+    for k, array in enumerate((w, gradient, *states)):
         arrays[k] = <void *><size_t>array.ctypes.data
     with nogil:
         before = engine_enter()

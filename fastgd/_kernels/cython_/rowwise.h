@@ -17,20 +17,28 @@ typedef struct {
 
 INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
 {
-    ptrdiff_t left = m->last_width - (column - (m->panels - 1) * PANEL_WIDTH);
-    return (row_piece){element(m, row, column), smaller(LANES, left), smaller(LANES, m->columns - column)};
+    ptrdiff_t panel = (ptrdiff_t)((size_t)column / PANEL_WIDTH), within = column - panel * PANEL_WIDTH;
+    if (panel + 1 < m->panels)
+        return (row_piece){(REAL *)m->data + (panel * m->rows + row) * PANEL_WIDTH + within, LANES, LANES};
+    return (row_piece){panel_row(m, panel, row) + within, smaller(LANES, m->last_width - within),
+                       smaller(LANES, m->columns - column)};
 }
 
 INLINE VEC load_piece(row_piece piece, VEC elsewhere)
 {
-    VEC v = piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes);
-    return piece.used == LANES ? v : vec_select(mask_first(piece.used), v, elsewhere);
+    if (piece.used == LANES)
+        return vec_load(piece.at);
+    return vec_select(mask_first(piece.used), piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes),
+                      elsewhere);
 }
 
 INLINE void store_piece(row_piece piece, VEC v)
 {
-    if (piece.used < LANES)
-        v = vec_select(mask_first(piece.used), v, vec_splat(0));
+    if (piece.used == LANES) {
+        vec_store(piece.at, v);
+        return;
+    }
+    v = vec_select(mask_first(piece.used), v, vec_splat(0));
     if (piece.lanes == LANES)
         vec_store(piece.at, v);
     else
@@ -264,8 +272,9 @@ INLINE void finish_elementwise_rows(const REAL *value, ptrdiff_t width, ptrdiff_
 }
 
 /* l = mean over the outputs; row_scale holds the mean's 1/columns already. */
-static void elementwise_loss(block_function loss, const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last)
+static void elementwise_loss(block_function loss, const void *loss_scalars, const matrix *score,
+                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
+                             ptrdiff_t first, ptrdiff_t last)
 {
     const REAL *scale = row_scale;
     REAL value[ROW_BLOCK * PANEL_WIDTH] ALIGNED, unused[ROW_BLOCK * PANEL_WIDTH] ALIGNED;
@@ -277,7 +286,7 @@ static void elementwise_loss(block_function loss, const matrix *score, const tar
             ptrdiff_t width = width_of_panel(score, panel);
             REAL *gradient = scale ? panel_row(delta, panel, block) : unused;
             void *arrays[] = {panel_row(score, panel, block), panel_row(&target->values, panel, block), value, gradient};
-            loss(arrays, rows * width, NULL);
+            loss(arrays, rows * width, loss_scalars);
             finish_elementwise_rows(value, width, smaller(width, score->columns - panel * PANEL_WIDTH), rows,
                                     losses + block, gradient, scale ? scale + block : NULL);
         }

@@ -111,8 +111,8 @@ static int begin_losses(network *net, range rows, int gradient)
     if (net->loss == MULTICLASS_HINGE)
         multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
     else
-        elementwise_loss(net->elementwise, &last->output, &net->target, scale, net->row_losses, &last->delta, rows.first,
-                         rows.last);
+        elementwise_loss(net->elementwise, net->loss_scalars, &last->output, &net->target, scale, net->row_losses,
+                         &last->delta, rows.first, rows.last);
     return isfinite(weighted_loss(net, rows));
 }
 
@@ -132,17 +132,24 @@ static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradie
 }
 
 /* A layer's gradient passes to the one below through the transpose that was made before any update, so the weights may
- * change in the same phase. */
+ * change in the same phase.  A layer that has no transpose does both panel by panel. */
 static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, int use)
 {
     dense_layer *layer = &net->layers[k];
+    int finite;
     range units;
-    if (k > 0) {
-        units = share(net, member, product_units(rows, layer->n_inputs));
-        backward_input(layer, layer - 1, rows, units.first, units.last);
+    if (k > 0 && layer->transposed.data == NULL) {
+        units = share(net, member, net->layers[k - 1].delta.panels);
+        finite = backward_together(layer, layer - 1, rows, use, &net->rule, units.first, units.last);
+    } else {
+        if (k > 0) {
+            units = share(net, member, product_units(rows, layer->n_inputs));
+            backward_input(layer, layer - 1, rows, units.first, units.last);
+        }
+        units = share(net, member, weight_units(layer));
+        finite = backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last);
     }
-    units = share(net, member, weight_units(layer));
-    if (!backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last))
+    if (!finite)
         net->now.nonfinite_weights = 1;
     team_wait(&net->barrier);
 }
@@ -173,7 +180,7 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
     gather_rows(net, member, first, rows);
     team_wait(&net->barrier);
     for (ptrdiff_t k = 0; k < net->n_layers; k++) {
-        if (first_part && k > 0)
+        if (first_part && net->layers[k].transposed.data != NULL)
             transpose_layer(net, member, k);
         forward_layer(net, member, k, rows);
     }

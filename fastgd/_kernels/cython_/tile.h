@@ -81,12 +81,18 @@ INLINE void TILE_NAME(rows_product)(int rows, const left_rows *left, const REAL 
     TILE_NAME(finish)(sum, rows, out);
 }
 
-/* left: rows first .. first + rows - 1 of the transpose of one panel left_width wide. */
+/* left: rows first .. first + rows - 1 of the transpose of one panel left_width wide.  ahead may be NULL. */
 INLINE void TILE_NAME(columns_product)(int rows, ptrdiff_t depth, const REAL *left, ptrdiff_t left_width,
-                                       const REAL *right, const REAL *start, REAL *out)
+                                       const REAL *right, const REAL *start, REAL *out, memory_ahead *ahead)
 {
     VECTOR sum[TILE_ROWS][TILE_VECTORS];
     TILE_NAME(begin)(sum, rows, start, TILE_WIDTH);
+    for (; ahead && depth > TERMS_A_VISIT; depth -= TERMS_A_VISIT) {
+        TILE_NAME(accumulate)(sum, rows, TERMS_A_VISIT, left, 1, left_width, right);
+        left += TERMS_A_VISIT * left_width;
+        right += TERMS_A_VISIT * TILE_WIDTH;
+        ask_ahead(ahead);
+    }
     TILE_NAME(accumulate)(sum, rows, depth, left, 1, left_width, right);
     TILE_NAME(finish)(sum, rows, out);
 }
@@ -99,9 +105,10 @@ INLINE void TILE_NAME(columns_product)(int rows, ptrdiff_t depth, const REAL *le
         TILE_NAME(rows_product)(n, left, right, start, start_stride, out); \
     } \
     static void TILE_NAME(multiply_##n##_columns)(ptrdiff_t depth, const REAL *left, ptrdiff_t left_width, \
-                                                  const REAL *right, const REAL *start, REAL *out) \
+                                                  const REAL *right, const REAL *start, REAL *out, \
+                                                  memory_ahead *ahead) \
     { \
-        TILE_NAME(columns_product)(n, depth, left, left_width, right, start, out); \
+        TILE_NAME(columns_product)(n, depth, left, left_width, right, start, out, ahead); \
     }
 EACH_TILE_HEIGHT(CASE)
 #undef CASE
