@@ -7,7 +7,6 @@ digits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,35 +47,35 @@ def sgd(w, g, *, learning_rate):
 
 
 @optimizer(source="Polyak, Some methods of speeding up the convergence of iteration methods, 1964")
-def momentum(w, g, b, *, learning_rate, momentum, gain):
+def momentum(w, g, b, *, learning_rate, momentum, gain=1.0):
     """Heavy ball: b <- momentum b + gain g; w <- w - learning_rate b."""
     b = momentum * b + gain * g
     return w - learning_rate * b, b
 
 
 @optimizer(source="Nesterov 1983, in the form of Sutskever et al., ICML 2013")
-def nesterov(w, g, b, *, learning_rate, momentum, gain):
+def nesterov(w, g, b, *, learning_rate, momentum, gain=1.0):
     """Nesterov's momentum: b <- momentum b + gain g; w <- w - learning_rate (gain g + momentum b)."""
     b = momentum * b + gain * g
     return w - learning_rate * (gain * g + momentum * b), b
 
 
 @optimizer(source="Duchi, Hazan & Singer, Adaptive subgradient methods, JMLR 2011")
-def adagrad(w, g, total, *, learning_rate, eps, eps_inside):
+def adagrad(w, g, total, *, learning_rate, eps, eps_inside=0.0):
     """Adagrad: total <- total + g^2; w <- w - learning_rate g / (sqrt(total + eps_inside) + eps)."""
     total = total + g * g
     return w - learning_rate * g / (sqrt(total + eps_inside) + eps), total
 
 
 @optimizer(source="Tieleman & Hinton, Neural networks for machine learning, lecture 6.5, 2012")
-def rmsprop(w, g, v, *, learning_rate, rho, one_minus_rho, eps, eps_inside):
+def rmsprop(w, g, v, *, learning_rate, rho, one_minus_rho, eps, eps_inside=0.0):
     """RMSprop: v <- rho v + (1 - rho) g^2; w <- w - learning_rate g / (sqrt(v + eps_inside) + eps)."""
     v = rho * v + one_minus_rho * g * g
     return w - learning_rate * g / (sqrt(v + eps_inside) + eps), v
 
 
 @optimizer(source="Tieleman & Hinton 2012, with momentum as in Graves, arXiv:1308.0850, 2013")
-def rmsprop_momentum(w, g, v, b, *, learning_rate, rho, one_minus_rho, eps, eps_inside, momentum, gain):
+def rmsprop_momentum(w, g, v, b, *, learning_rate, rho, one_minus_rho, eps, eps_inside=0.0, momentum, gain=1.0):
     """RMSprop with momentum: of its changes before the learning rate, b is the buffer.
 
     v <- rho v + (1 - rho) g^2; b <- momentum b + gain g / (sqrt(v + eps_inside) + eps); w <- w - learning_rate b.
@@ -87,7 +86,7 @@ def rmsprop_momentum(w, g, v, b, *, learning_rate, rho, one_minus_rho, eps, eps_
 
 
 @optimizer(source="Graves, Generating sequences with recurrent neural networks, arXiv:1308.0850, 2013")
-def rmsprop_centered(w, g, v, mean, b, *, learning_rate, rho, one_minus_rho, eps, eps_inside, momentum, gain):
+def rmsprop_centered(w, g, v, mean, b, *, learning_rate, rho, one_minus_rho, eps, eps_inside=0.0, momentum, gain=1.0):
     """RMSprop by the variance: v - mean^2 stands where v does in `rmsprop_momentum`, mean being that of gradients.
 
     v <- rho v + (1 - rho) g^2; mean <- rho mean + (1 - rho) g; spread = max(v - mean^2, 0);
@@ -136,7 +135,7 @@ def amsgrad(w, g, m, v, largest, *, step, beta1, beta2, one_minus_beta1, one_min
 
 
 @optimizer(source="Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, Algorithm 2")
-def adamax(w, g, m, u, *, step, beta1, beta2, one_minus_beta1, eps, eps_inside):
+def adamax(w, g, m, u, *, step, beta1, beta2, one_minus_beta1, eps, eps_inside=0.0):
     """Adam by the largest gradient: m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps_inside);
     w <- w - step m / (u + eps), with step = learning_rate / (1 - beta1^t)."""
     m = beta1 * m + one_minus_beta1 * g
@@ -245,8 +244,8 @@ class Optimizer:
     Examples
     --------
     >>> from fastgd.optimizers import Optimizer
-    >>> Optimizer("momentum", learning_rate=0.1, momentum=0.5, gain=1.0)
-    Optimizer('momentum', learning_rate=0.1, momentum=0.5, gain=1.0)
+    >>> Optimizer("momentum", learning_rate=0.1, momentum=0.5)
+    Optimizer('momentum', gain=1.0, learning_rate=0.1, momentum=0.5)
     """
 
     ranges: ClassVar[Mapping[str, str]] = {}
@@ -476,7 +475,7 @@ class _ReadyMade(Optimizer):
     """What the classes below share: a rule of this module that follows from the hyperparameters, and its dialects."""
 
     # Where eps stands below the root, and where the learning rate is multiplied into the buffer of momentum.
-    eps_inside: ClassVar[tuple[str, ...]] = ("keras", "optax")
+    eps_inside: ClassVar[tuple[str | None, ...]] = ("keras", "optax")
     rate_inside: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, dialect: str | None, **hyperparameters: Any) -> None:
@@ -826,7 +825,7 @@ class _TwoMeans(_ReadyMade):
     """What Adam and its kin share: two running means, by `beta1` and `beta2`, corrected for their start at zero."""
 
     # Where eps is added to the root of the second mean before that is corrected: the paper's "epsilon hat".
-    eps_uncorrected: ClassVar[tuple[str, ...]] = ()
+    eps_uncorrected: ClassVar[tuple[str | None, ...]] = ()
 
     def __init__(
         self,
@@ -854,9 +853,10 @@ class _TwoMeans(_ReadyMade):
     def each_step(self, t: numpy.ndarray, rate: Any) -> dict[str, Any]:
         beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
         step, root = rate / (1.0 - _powers(beta1, t)), 1.0 / (1.0 - _powers(beta2, t)) ** 0.5
+        complements = {"one_minus_beta1": 1.0 - beta1, "one_minus_beta2": 1.0 - beta2}
         if self.dialect in self.eps_uncorrected:
-            step, root = step / root, 1.0
-        return {"step": step, "root": root, "one_minus_beta1": 1.0 - beta1, "one_minus_beta2": 1.0 - beta2}
+            return {"step": step / root, "root": 1.0, **complements}
+        return {"step": step, "root": root, **complements}
 
 
 class Adam(_TwoMeans):
@@ -1137,7 +1137,7 @@ class NAdam(_TwoMeans):
         import numpy
 
         beta1 = self.hyperparameters["beta1"]
-        matter = 1 + int(-40.0 / math.log(beta1)) if beta1 else 1
+        matter = 1 + int(-40.0 / numpy.log(beta1)) if beta1 else 1
         n_factors = min(matter, int(t[-1])) if len(t) else 0
         products = numpy.zeros(len(t))
         within = t <= n_factors
@@ -1607,7 +1607,7 @@ def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
     >>> resolve("adma")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: unknown optimizer 'adma'; did you mean 'adam' or ...
+    ValueError: unknown optimizer 'adma'; did you mean 'adamax' or 'adam' or ...
     """
     declared = {name: rule for name, rule in OPTIMIZERS.items() if not rule.module.startswith("fastgd.")}
     found = get({**BY_NAME, **declared}, given, kind="optimizer")

@@ -17,6 +17,7 @@ from counterparts import (
     OPTIMIZER_NAMES,
     RECORDINGS,
     Recording,
+    optimizer_named,
 )
 from golden import load
 from oracle import activations as oracle_activations
@@ -115,10 +116,9 @@ def test_every_backend_has_the_loss(name, backend):
 @each_optimizer
 def test_every_backend_has_the_optimizer(name, backend):
     """In place on parameters and states."""
-    rule, w = OPTIMIZERS[name], np.ones(5)
-    states = [np.zeros(5) for _ in rule.states]
-    scalars = np.full(len(rule.scalars), 0.25)
-    get_backend(backend).parameter_update(w, np.ones(5), states, rule, scalars)
+    made, w = optimizer_named(name, **HYPERPARAMETERS[name]), np.ones(5)
+    states = [np.full(5, value) for value in made.initial_states().values()]
+    get_backend(backend).parameter_update(w, np.ones(5), states, made.rule, made.scalars(1, 1)[0])
     assert (w != 1.0).all()
     assert np.isfinite([w, *states]).all()
 
@@ -128,7 +128,7 @@ def test_what_is_registered_is_exported_by_its_module():
     """So that it can be named without quotes."""
     assert set(activations.__all__) == set(ACTIVATION_NAMES)
     assert set(losses.__all__) == set(LOSS_NAMES)
-    rules = {made.rule.name for made in (cls() for cls in BY_NAME.values())}
+    rules = {cls().rule.formula.name for cls in BY_NAME.values()}
     assert rules <= set(OPTIMIZER_NAMES)
     assert {cls.__name__ for cls in BY_NAME.values()} <= set(optimizers.__all__)
 

@@ -251,7 +251,10 @@ def trajectory_bound(
 
 
 class PerturbedRule:
-    """An optimizer's rule whose roundings are drawn: of the gradient's terms, the step and the parameters."""
+    """An optimizer's rule whose roundings are drawn: of the gradient's terms, the step and the parameters.
+
+    A step's scalars are computed in float64 whatever the dtype; where they cancel, the rule says by how much.
+    """
 
     def __init__(self, rule: object, draw: np.random.Generator, dtype: object) -> None:
         self.rule, self.draw = rule, draw
@@ -265,7 +268,8 @@ class PerturbedRule:
     def step(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         """One step with every rounding at its largest, either way."""
         moved = self.rule.step(w, g * (1.0 + self.relative * self.signs(g.shape)))
-        moved = w + (moved - w) * (1.0 + self.relative * self.signs(w.shape))
+        of_step = self.relative + unit_roundoff("float64") * self.rule.cancellation()
+        moved = w + (moved - w) * (1.0 + of_step * self.signs(w.shape))
         return moved + self.unit * abs(moved) * self.signs(w.shape)
 
 

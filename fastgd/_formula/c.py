@@ -115,7 +115,7 @@ def _apply(application: Application) -> str:
 
 def render_blocks(blocks: Iterable[Block], modules: str) -> str:
     """Blocks with the formulas they apply, under a comment that names the modules they come from."""
-    parts, rendered = [HEADER.format(modules=modules)], set()
+    parts, rendered = [HEADER.format(modules=modules)], set[str]()
     for block in blocks:
         parts += [render_formula(formula) for formula in block.formulas if formula.name not in rendered]
         parts.append(render_block(block))

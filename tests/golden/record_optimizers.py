@@ -18,7 +18,8 @@ STEPS_KEPT = (1, 2, 3, 5, 10, 20, 50, 100)
 # Of a learning rate that falls, the factor of each step.
 FALL = 0.97
 
-# For each library and optimizer, under fastgd's names: what it is told. Nothing: its own defaults. "fall": the rate falls.
+# For each library and optimizer, under fastgd's names, what it is told: nothing means its own defaults; "fall" is the
+# factor by which the learning rate falls in each step.
 CASES: dict[str, dict[str, list[dict[str, Any]]]] = {
     "torch": {
         "SGD": [
@@ -75,7 +76,7 @@ CASES: dict[str, dict[str, list[dict[str, Any]]]] = {
         "AdamW": [{}, {"learning_rate": 0.05, "weight_decay": 0.3, "amsgrad": True, "fall": FALL}],
         "Adamax": [{}, {"learning_rate": 0.05, "beta2": 0.9, "eps": 1e-4, "weight_decay": 0.1, "fall": FALL}],
         "NAdam": [{}, {"learning_rate": 0.05, "beta1": 0.8, "weight_decay": 0.1, "fall": FALL}],
-        "Lion": [{}, {"learning_rate": 0.02, "beta2": 0.9, "weight_decay": 0.1, "fall": FALL}],
+        "Lion": [{}, {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "fall": FALL}],
         "Ftrl": [
             {},
             {"learning_rate": 0.1, "beta": 0.5, "l1": 0.7, "l2": 0.2, "initial_total": 0.3, "fall": FALL},
@@ -105,7 +106,7 @@ CASES: dict[str, dict[str, list[dict[str, Any]]]] = {
         "RAdam": [{}, {"learning_rate": 0.05, "beta2": 0.9, "eps": 1e-4, "fall": FALL}],
         "AdaBelief": [{}, {"learning_rate": 0.05, "beta1": 0.8, "eps": 1e-6, "fall": FALL}],
         "Yogi": [{}, {"learning_rate": 0.05, "beta2": 0.9, "eps": 1e-4, "fall": FALL}],
-        "Lion": [{}, {"learning_rate": 0.02, "beta2": 0.9, "weight_decay": 0.1, "fall": FALL}],
+        "Lion": [{}, {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "fall": FALL}],
         "Rprop": [{}, {"learning_rate": 0.02, "shrink": 0.4, "grow": 1.5, "smallest": 0.01, "largest": 0.2}],
     },
     "sklearn": {

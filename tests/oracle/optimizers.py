@@ -45,6 +45,10 @@ class Rule:
         """The rule itself."""
         raise NotImplementedError
 
+    def cancellation(self) -> float:
+        """How many roundings of float64, beside its terms', are in the last step where a factor was a difference."""
+        return 0.0
+
 
 class SGD(Rule):
     """w <- w - lr g; with momentum b <- mu b + g, w <- w - lr b (Polyak 1964; Sutskever et al. 2013)."""
@@ -229,6 +233,17 @@ class RAdam(TwoMeans):
         if self.dialect == "optax":
             return w - rate * r * self.unbiased_first() / (np.sqrt(self.unbiased_second()) + self.eps)
         return w - rate * r * self.unbiased_first() * np.sqrt(correction) / (np.sqrt(self.second) + self.eps)
+
+    def cancellation(self) -> float:
+        """Of the length, which is the difference of two numbers that may be a thousand times as large."""
+        power = self.beta2**self.t
+        most, lost = 2.0 / (1.0 - self.beta2) - 1.0, 2.0 * self.t * power / (1.0 - power)
+        length = most - lost
+        if length <= 5.0:
+            return 0.0
+        # 1 - power is a difference in turn, of which the power is rounded; 1 - beta2 is exact.
+        error = 2.0 * most + lost * (2.0 + 2.0 / (1.0 - power))
+        return 0.5 * error * (1.0 / (length - 4.0) + 1.0 / (length - 2.0) + 1.0 / length)
 
 
 class AdaBelief(TwoMeans):
