@@ -305,7 +305,13 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
-        return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        initial = optimizer.initial_states()
+        if any(initial.values()):
+            layers = self._with_widths(n_inputs)
+            shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
+            network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
+        return network
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network

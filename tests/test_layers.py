@@ -118,8 +118,8 @@ class Pair:
     def expected(self, compute: Callable[[Pair], list]) -> tuple[list, list]:
         """What the oracle gives, and how far it goes when its input is perturbed: its conditioning."""
         exact = [np.asarray(a, float) for a in compute(copy.deepcopy(self))]
-        # Where a sum is zero by cancelling, as of a bias that a normalisation takes off again, its terms are as large as
-        # what is found elsewhere.
+        # Where a sum is zero by cancelling, as of a bias that a normalisation takes off again, its terms are as large
+        # as what is found elsewhere.
         largest = max(np.max(abs(a), initial=0.0) for a in exact)
         relative = unit_roundoff(self.dtype) * (len(self.X) + 40)
         bounds = [np.full(a.shape, relative * largest) for a in exact]

@@ -138,6 +138,8 @@ class Network(Protocol):
         and those kept their values. So the weights are finite whatever happens.
 
         `steps_before` numbers the first of these steps among all: with `seed` it decides what dropout draws.
+
+        `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases.
         """
 
     def evaluate(

@@ -365,9 +365,11 @@ class Network:
             return 1
         assert self.rule is not None
         status = 0
+        n_scalars = len(self.rule.scalars)
+        of_weights, of_biases = scalars[:n_scalars], scalars[-n_scalars:]
         for k, (w, g) in enumerate(zip(self.weights, gradients, strict=True)):
             states = [slot[k] for slot in self.slots]
-            results = updated(w, g, states, self.rule, scalars)
+            results = updated(w, g, states, self.rule, of_weights if w.ndim == 2 else of_biases)
             if not np.isfinite(results[0]).all():
                 status = 2
                 continue

@@ -67,6 +67,7 @@ typedef struct {
     block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
+    const void *bias_scalars;               /* the same, or others after them where weight decay spares the biases */
 } update_rule;
 
 enum weight_gradient_use { UPDATE_WEIGHTS, STORE_GRADIENT, ADD_TO_GRADIENT };
@@ -101,7 +102,7 @@ typedef struct {
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars) */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -130,7 +131,7 @@ typedef struct {
     const void *loss_scalars;               /* REAL: of the elementwise loss */
     int softmax_link, by_sides, penalized;
     update_rule rule;
-    double rule_scalars[FASTGD_MAX_SCALARS];    /* as REAL */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;
     target_rows target;

@@ -74,6 +74,7 @@ cdef extern from "engine.h" nogil:
         block_function update
         Py_ssize_t n_states
         const void *scalars
+        const void *bias_scalars
 
     ctypedef struct target_rows:
         const Py_ssize_t *labels

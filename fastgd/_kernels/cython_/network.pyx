@@ -78,7 +78,7 @@ cdef class Network:
     cdef const kernel_table *table
     cdef network at
     cdef readonly Py_ssize_t n_layers, n_inputs
-    cdef Py_ssize_t n_weights
+    cdef Py_ssize_t n_weights, n_scalars
     cdef readonly object dtype
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
@@ -126,7 +126,7 @@ cdef class Network:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
         self.at.rule.update = update_block(self.table, rule.name)
-        self.at.rule.n_states = len(rule.states)
+        self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
 
     cdef Py_ssize_t _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_back) except -1:
@@ -324,6 +324,9 @@ cdef class Network:
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
+            self.at.rule.bias_scalars = self.at.rule.scalars
+            if scalar_table.columns > self.n_scalars:
+                self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
             self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
