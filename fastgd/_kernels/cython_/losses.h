@@ -262,7 +262,7 @@ static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdif
 }
 
 /* Links that take several scores at a time: a mean and the logarithm of a variance, which its exponential replaces. */
-static void mean_and_variance(matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
+static void mean_and_variance(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
 {
     MASK odd = (lane_numbers() & mask_splat(1)) == mask_splat(1);
     (void)outputs_per_target;
@@ -273,7 +273,7 @@ static void mean_and_variance(matrix *score, ptrdiff_t outputs_per_target, ptrdi
         }
 }
 
-static void increasing(matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
+static void increasing(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
 {
     for (ptrdiff_t row = first; row < last; row++)
         for (ptrdiff_t column = 1; column < score->columns; column++)
@@ -302,7 +302,7 @@ static double count_correct_sides(const matrix *score, const target_rows *target
     return correct / (double)score->columns;
 }
 
-static void apply(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last)
+static void apply(block_function block, const void *scalars, const matrix *values, ptrdiff_t first, ptrdiff_t last)
 {
     for (ptrdiff_t panel = 0; panel < values->panels; panel++) {
         REAL *at = panel_row(values, panel, first);

@@ -2,7 +2,8 @@
 #ifndef FASTGD_SOFTMAX_H
 #define FASTGD_SOFTMAX_H
 
-#include "rowwise.h"
+#include "elementary.h"
+#include "row.h"
 #include "transpose.h"
 
 #if REAL_BITS == 32
@@ -11,8 +12,49 @@
 #define SMALLEST_NORMAL 0x1p-1022
 #endif
 
+INLINE REAL largest_of_row(const matrix *score, ptrdiff_t row)
+{
+    VEC largest = vec_splat(-INFINITY);
+    EACH_PIECE(score, row)
+        largest = vec_max(load_piece(piece, vec_splat(-INFINITY)), largest);
+    return vec_largest(largest);
+}
+
+/* to = exp(score - largest); returns the sum. */
+INLINE REAL exponentials_of_row(const matrix *score, ptrdiff_t row, REAL largest, const matrix *to)
+{
+    VEC sum = vec_splat(0);
+    EACH_PIECE(score, row) {
+        VEC e = vec_exp(load_piece(piece, vec_splat(-INFINITY)) - vec_splat(largest));
+        sum += e;
+        store_piece(piece_of_row(to, row, column), e);
+    }
+    return vec_sum(sum);
+}
+
+INLINE void scale_row(const matrix *m, ptrdiff_t row, REAL scale)
+{
+    EACH_PIECE(m, row)
+        store_piece(piece, load_piece(piece, vec_splat(0)) * vec_splat(scale));
+}
+
+/* The column of the largest element: the first one where several are equal. */
+static ptrdiff_t column_of_largest(const matrix *m, ptrdiff_t row)
+{
+    ptrdiff_t best = 0;
+    for (ptrdiff_t column = 1; column < m->columns; column++)
+        if (*element(m, row, column) > *element(m, row, best))
+            best = column;
+    return best;
+}
+
+INLINE ptrdiff_t label_of_row(const target_rows *target, ptrdiff_t row)
+{
+    return target->labels ? target->labels[row] : column_of_largest(&target->values, row);
+}
+
 /* softmax in place: e^(z - max) / sum */
-static void softmax(matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
+static void softmax(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last)
 {
     (void)outputs_per_target;
     for (ptrdiff_t row = first; row < last; row++)
@@ -110,7 +152,7 @@ INLINE VEC mixed_targets(const target_rows *target, mixture mix, ptrdiff_t row, 
     else
         t = load_piece(piece_of_row(&target->values, row, column), none);
     if (mix.weights)
-        weight = used == LANES ? vec_load(mix.weights + column) : vec_load_part(mix.weights + column, used);
+        weight = vec_load_lanes(mix.weights + column, used);
     t = weight * (t * vec_splat(mix.keep) + vec_splat(mix.floor));
     return used == LANES ? t : vec_select(mask_first(used), t, none);
 }
@@ -170,7 +212,7 @@ static void add_logarithms(const REAL *row_sums, double *losses, ptrdiff_t first
 {
     for (ptrdiff_t row = first; row < last; row += LANES) {
         ptrdiff_t count = smaller(LANES, last - row);
-        VEC log_sum = vec_log(count == LANES ? vec_load(row_sums + row) : vec_load_part(row_sums + row, count));
+        VEC log_sum = vec_log(vec_load_lanes(row_sums + row, count));
         for (ptrdiff_t i = 0; i < count; i++)
             losses[row + i] += (double)log_sum[i];
     }
