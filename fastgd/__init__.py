@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
     from .layers import Dense as Dense
+    from .methods import LBFGS as LBFGS
+    from .methods import CoordinateSearch as CoordinateSearch
+    from .methods import RandomSearch as RandomSearch
+    from .minimization import minimize as minimize
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
     from .optimizers import AdaBelief as AdaBelief
@@ -50,23 +54,27 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Adamax": "optimizers",
+    "CoordinateSearch": "methods",
     "Dense": "layers",
     "DivergenceError": "errors",
     "ElasticNet": "penalties",
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
+    "LBFGS": "methods",
     "Lion": "optimizers",
     "NAdam": "optimizers",
     "NotBuiltError": "errors",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
+    "RandomSearch": "methods",
     "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
     "Yogi": "optimizers",
     "activation": "_formula",
     "loss": "_formula",
+    "minimize": "minimization",
     "optimizer": "_formula",
     "show_config": "config",
 }
@@ -79,17 +87,20 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adam",
     "AdamW",
     "Adamax",
+    "CoordinateSearch",
     "Dense",
     "DivergenceError",
     "ElasticNet",
     "Ftrl",
     "L1",
     "L2",
+    "LBFGS",
     "Lion",
     "NAdam",
     "NotBuiltError",
     "RAdam",
     "RMSprop",
+    "RandomSearch",
     "Rprop",
     "SGD",
     "Sequential",
@@ -101,6 +112,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "kernels",
     "loss",
     "losses",
+    "minimize",
     "optimizer",
     "optimizers",
     "schedules",

@@ -30,10 +30,11 @@ from .inputs import (
     spelled,
 )
 from .layers import Dense, read_layers, read_penalty
-from .optimizers import Optimizer, resolve
+from .methods import Method, resolve
+from .optimizers import Optimizer
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, EpochLines, History, Plan, Run, StepScalars, divergence
+from .training import Counters, EpochLines, History, Plan, Run, StepScalars, WholeRun, divergence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +55,8 @@ class Sequential:
     layers : sequence of Dense
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
-    optimizer : str, Optimizer or OptimizerRule
+    optimizer : str, Optimizer, OptimizerRule, LBFGS, RandomSearch or CoordinateSearch
+        The last three need all rows at once: they are for `fit` alone, where an iteration of theirs is an epoch.
     penalty : L1, L2 or ElasticNet, optional
         On the weights of every layer that has none of its own; never on biases.
     dtype : {"float32", "float64"}
@@ -105,7 +107,7 @@ class Sequential:
         layers: Sequence[Dense],
         *,
         loss: str | Loss | None = None,
-        optimizer: str | Optimizer | OptimizerRule = "adam",
+        optimizer: str | Optimizer | OptimizerRule | Method = "adam",
         penalty: Penalty | None = None,
         dtype: npt.DTypeLike = "float32",
         seed: int | None = 0,
@@ -169,7 +171,7 @@ class Sequential:
         return self._backend_name
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> Optimizer | Method:
         """The optimizer. Setting another one, or the same, makes its state start anew; weights stay.
 
         To go on with another learning rate and the state there is, write ``model.optimizer.learning_rate = 1e-4``.
@@ -177,7 +179,7 @@ class Sequential:
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, given: str | Optimizer | OptimizerRule) -> None:
+    def optimizer(self, given: str | Optimizer | OptimizerRule | Method) -> None:
         chosen = resolve(given)
         if self._network is not None:
             network = self._new_network(self._n_inputs, chosen)
@@ -286,7 +288,7 @@ class Sequential:
             yield from layer.initial_weights(draw, width)
             width = layer.units
 
-    def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
+    def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
         initial = optimizer.initial_states()
         if any(initial.values()):
@@ -366,7 +368,8 @@ class Sequential:
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
         batch_size : int, None or "auto"
-            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer.
+            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer. For
+            an optimizer that needs all rows at once "auto" is all.
         shuffle : bool
             Whether each epoch has an order of its own, which depends on `seed` and the number of the epoch.
         sample_weight : array_like of shape (n,), optional
@@ -394,7 +397,8 @@ class Sequential:
 
         Notes
         -----
-        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice.
+        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
+        once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
 
         Examples
         --------
@@ -407,18 +411,43 @@ class Sequential:
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
         verbose = read_verbose(verbose)
         rows = self._read_rows(X, y, sample_weight, class_weight)
-        plan = self._plan(len(rows), read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle), rows)
+        batch_size, shuffle = self._read_batches(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
         if self._network is None:
             self.build(rows.X.shape[1])
         history = self.history = History()
-        run = Run(self._built(), self._scalars, rows, plan, self._counters, history)
+        run = self._run(rows, batch_size, shuffle)
         if validation is not None:
             run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
         if verbose:
             run.report = EpochLines(history, n_epochs)
         run.epochs(n_epochs)
         return history
+
+    def _read_batches(self, batch_size: Any, n_rows: int) -> int:
+        """Rows per step, which is all of them where the optimizer needs that."""
+        whole = isinstance(self._optimizer, Method)
+        if whole and isinstance(batch_size, str) and batch_size == "auto":
+            return n_rows
+        rows = read_batch_size(batch_size, n_rows)
+        if whole and rows < n_rows:
+            expected = f"None or {n_rows}: {type(self._optimizer).__name__} needs all rows at once"
+            raise ValueError(refusal("batch_size", str(rows), expected, "pass batch_size=None, or use fg.Adam()"))
+        return rows
+
+    def _run(self, rows: Rows, batch_size: int, shuffle: bool) -> Run | WholeRun:
+        network, counters, history = self._built(), self._counters, self.history
+        if isinstance(self._optimizer, Method):
+            shapes = self._shapes(self._n_inputs)
+            n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+
+            def loss() -> float:
+                return self._evaluate(rows)["loss"]
+
+            counters.unfinished = None
+            return WholeRun(network, self._optimizer, rows, shapes, n_threads, loss, counters, history)
+        plan = self._plan(len(rows), batch_size, shuffle, rows)
+        return Run(network, self._scalars, rows, plan, counters, history)
 
     def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
         widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
