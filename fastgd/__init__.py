@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import LayerNorm as LayerNorm
     from .methods import LBFGS as LBFGS
     from .methods import CoordinateSearch as CoordinateSearch
     from .methods import RandomSearch as RandomSearch
@@ -54,14 +57,17 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Adamax": "optimizers",
+    "BatchNorm": "layers",
     "CoordinateSearch": "methods",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Dropout": "layers",
     "ElasticNet": "penalties",
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
     "LBFGS": "methods",
+    "LayerNorm": "layers",
     "Lion": "optimizers",
     "NAdam": "optimizers",
     "NotBuiltError": "errors",
@@ -87,14 +93,17 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adam",
     "AdamW",
     "Adamax",
+    "BatchNorm",
     "CoordinateSearch",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "ElasticNet",
     "Ftrl",
     "L1",
     "L2",
     "LBFGS",
+    "LayerNorm",
     "Lion",
     "NAdam",
     "NotBuiltError",

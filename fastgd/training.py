@@ -255,6 +255,7 @@ class Run:
             epoch=first_epoch,
             step=first_step,
             n_steps=n_steps,
+            steps_before=self.counters.steps,
             scalars=scalars,
             losses=losses,
             n_threads=choose(self.plan.n_threads, self.plan.flops_per_step, n_steps * self.plan.flops_per_step),
@@ -301,7 +302,6 @@ class WholeRun:
     network: Network
     method: Method
     rows: Rows
-    shapes: list[tuple[int, ...]]
     n_threads: int
     loss: Callable[[], float]
     counters: Counters
@@ -321,7 +321,9 @@ class WholeRun:
             If the loss is not finite at the start.
         KeyboardInterrupt
         """
-        self.accepted = np.concatenate([w.ravel() for w in self.network.get_weights()], dtype=np.float64)
+        weights = self.network.get_weights()
+        self.shapes = [w.shape for w in weights]
+        self.accepted = np.concatenate([w.ravel() for w in weights], dtype=np.float64)
         if not np.isfinite(self.value(self.accepted)):
             raise loss_at_start_diverged(self.counters)
         tol = self.TOL if self.method.tol is None else self.method.tol
@@ -339,9 +341,10 @@ class WholeRun:
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         """The loss and its gradient."""
         self._set(x)
-        rows = self.rows
+        rows, n_threads = self.rows, self.n_threads
+        # No layer draws anything, so that seed and step do not matter.
         loss, gradients = self.network.loss_and_gradients(
-            rows.X, rows.targets, rows.weights, n_threads=self.n_threads
+            rows.X, rows.targets, rows.weights, seed=0, steps_before=0, n_threads=n_threads
         )
         return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
 

@@ -160,3 +160,22 @@ def test_lines_are_printed(data, capsys):
     model_by("lbfgs").fit(x, y, epochs=3, verbose=1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[2].startswith("epoch 3/3  loss ") and "rows/s" in lines[2]
+
+
+@each_method
+@pytest.mark.parametrize("layer", [fg.Dropout(0.5), fg.BatchNorm()], ids=repr)
+def test_layers_by_which_the_loss_is_not_one_function_are_refused(layer, method, data):
+    x, y, _ = data
+    model = fg.Sequential([fg.Dense(4), layer, fg.Dense(3)], loss="softmax_cross_entropy", optimizer=method)
+    with pytest.raises(ValueError, match=r"layers\[1\]: got .*loss depends on weights and rows alone"):
+        model.fit(x, y)
+    with pytest.raises(fg.NotBuiltError):
+        model.get_weights()
+
+
+def test_layer_normalisation_will_do(data):
+    x, y, _ = data
+    layers = [fg.Dense(4, activation="tanh"), fg.LayerNorm(), fg.Dense(3)]
+    model = fg.Sequential(layers, loss="softmax_cross_entropy", optimizer="lbfgs", dtype="float64")
+    losses = model.fit(x, y, epochs=30).history["loss"]
+    assert_within(model.evaluate(x, y)["loss"], losses[-1], 64 * unit_roundoff(float) * losses[-1])
