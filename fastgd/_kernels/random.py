@@ -20,6 +20,9 @@ SHUFFLE_STREAM = 1
 INITIAL_WEIGHTS_STREAM = 2
 """Weights at the start; the substream is the layer."""
 
+SEARCH_STREAM = 4
+"""What random search tries; the substream is the iteration."""
+
 MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 WORD = 0xFFFFFFFF
