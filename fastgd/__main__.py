@@ -16,7 +16,8 @@ A first model:
     model.fit(X, y, epochs=30)
     print(model.evaluate(X, y)["accuracy"])
 
-help(fg.Sequential) says what a model does, dir(fg) lists what there is."""
+help(fg.Sequential) says what a model does, dir(fg) lists what there is.
+python -m fastgd.bench measures this machine, and other libraries beside it, in two minutes at most."""
 
 
 def main() -> None:

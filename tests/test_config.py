@@ -41,6 +41,7 @@ def test_python_m_fastgd_shows_the_configuration_and_where_to_go_next():
     """The first thing that someone types."""
     ran = subprocess.run([sys.executable, "-m", "fastgd"], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.startswith(f"fastgd {fg.__version__}, Python ")
+    assert "python -m fastgd.bench" in ran.stdout
     assert "help(fg.Sequential)" in ran.stdout
     assert not ran.stderr
 
