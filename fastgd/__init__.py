@@ -22,13 +22,25 @@ if TYPE_CHECKING:
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import LayerNorm as LayerNorm
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
+    from .optimizers import AdaBelief as AdaBelief
     from .optimizers import Adadelta as Adadelta
     from .optimizers import Adagrad as Adagrad
     from .optimizers import Adam as Adam
+    from .optimizers import Adamax as Adamax
+    from .optimizers import AdamW as AdamW
+    from .optimizers import Ftrl as Ftrl
+    from .optimizers import Lion as Lion
+    from .optimizers import NAdam as NAdam
+    from .optimizers import RAdam as RAdam
     from .optimizers import RMSprop as RMSprop
+    from .optimizers import Rprop as Rprop
+    from .optimizers import Yogi as Yogi
     from .penalties import L1 as L1
     from .penalties import L2 as L2
     from .penalties import ElasticNet as ElasticNet
@@ -36,18 +48,30 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdaBelief": "optimizers",
     "Adadelta": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
+    "Adamax": "optimizers",
+    "AdamW": "optimizers",
+    "BatchNorm": "layers",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Dropout": "layers",
     "ElasticNet": "penalties",
+    "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
+    "LayerNorm": "layers",
+    "Lion": "optimizers",
+    "NAdam": "optimizers",
     "NotBuiltError": "errors",
+    "RAdam": "optimizers",
     "RMSprop": "optimizers",
+    "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
+    "Yogi": "optimizers",
     "activation": "_formula",
     "loss": "_formula",
     "optimizer": "_formula",
@@ -56,18 +80,30 @@ _HOMES = {
 _MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
-    "SGD",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
+    "Adamax",
+    "AdamW",
+    "BatchNorm",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "ElasticNet",
+    "Ftrl",
     "L1",
     "L2",
+    "LayerNorm",
+    "Lion",
+    "NAdam",
     "NotBuiltError",
+    "RAdam",
     "RMSprop",
+    "Rprop",
+    "SGD",
     "Sequential",
+    "Yogi",
     "__version__",
     "activation",
     "activations",
