@@ -95,8 +95,8 @@ cdef class _Layer:
     def __cinit__(self, Py_ssize_t n_inputs, Py_ssize_t n_outputs, activation, dtype):
         self.table, self.arena = table_for(dtype), _arena()
         self.at.n_inputs, self.at.n_outputs = n_inputs, n_outputs
-        self.at.activate = activation_block(self.table, activation.name)
-        self.at.differentiate = derivative_block(self.table, activation.name)
+        self.at.activate = activation_block(self.table, activation)
+        self.at.differentiate = derivative_block(self.table, activation)
         self.at.keeps_output = self.at.activate == NULL or activation.derivative_of == "output"
         self.scalars = scalars_of(activation, dtype)
         self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
@@ -197,7 +197,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
 
 def parameter_update(w, g, states, rule, scalars):
     """One step of the rule, in place on w and the states, with the rule's scalars in its order."""
-    cdef block_function update = update_block(table_for(w.dtype), rule.name)
+    cdef block_function update = update_block(table_for(w.dtype), rule)
     cdef void *arrays[2 + FASTGD_MAX_STATES]
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)
