@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import activations as activations
     from . import initializers as initializers
+    from . import jit as jit
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
@@ -85,7 +86,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
+_MODULES = ("activations", "initializers", "jit", "kernels", "losses", "optimizers", "plots", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "AdaBelief",
@@ -119,6 +120,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "activation",
     "activations",
     "initializers",
+    "jit",
     "kernels",
     "loss",
     "losses",

@@ -189,6 +189,9 @@ typedef struct {
     /* One member's part of net->job. */
     void (*work)(network *net, int member);
 
+    /* Outputs of contiguous rows, for callers that are compiled themselves; any number of threads at a time. */
+    void (*forward_rows)(const network *net, const void *x, ptrdiff_t n_rows, int link, void *out);
+
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);
     void (*scatter)(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,

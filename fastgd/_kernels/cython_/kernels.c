@@ -6,6 +6,7 @@
 #include "dense.h"
 #include "elementary.h"
 #include "engine.h"
+#include "forward.h"
 #include "panels.h"
 #include "losses.h"
 #include "schedule.h"
@@ -72,6 +73,7 @@ const kernel_table KERNEL_TABLE = {
     .real_size = sizeof(REAL),
     .panel_width = PANEL_WIDTH,
     .work = work,
+    .forward_rows = forward_rows,
     .gather = gather,
     .scatter = scatter,
     .first_nonfinite_row = first_nonfinite_row,
