@@ -115,6 +115,19 @@ def test_every_link(link, raw, dtype, tmp_path):
     assert_exports(model, X, tmp_path, raw)
 
 
+@each_dtype
+def test_every_layer(dtype, tmp_path):
+    """In all orders, at the input too, with statistics that training has left."""
+    stack = [fg.LayerNorm(eps=1e-3), fg.Dropout(0.5), fg.Dense(9, "silu"), fg.BatchNorm(activation="tanh")]
+    stack += [fg.Dropout(0.1), fg.LayerNorm(activation="gelu"), fg.BatchNorm(eps=0.1), fg.Dropout(0.1), fg.Dense(3)]
+    model = fg.Sequential(stack, loss="softmax_cross_entropy", dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(dtype) + 1
+    model.fit(X, np.arange(40) % 3, epochs=5)
+    assert {type(layer) for layer in stack} == {getattr(layers, name) for name in layers.__all__} - {layers.Layer}
+    # Two normalisations in a row magnify roundings: predictions, not scores.
+    assert_exports(model, X, tmp_path)
+
+
 def test_a_model_without_a_loss(tmp_path):
     """It has no link."""
     model, X = trained((6, 5, 4), ["tanh", "linear"], None, "float32")
@@ -124,10 +137,10 @@ def test_a_model_without_a_loss(tmp_path):
 def test_every_link_and_every_layer_has_its_export():
     """A new one fails here until it has."""
     assert set(LINKS) == {*LINK_FORMULAS, "softmax"}
-    kinds = {getattr(layers, name) for name in layers.__all__}
+    kinds = {getattr(layers, name) for name in layers.__all__} - {layers.Layer}
     for exporter in (onnx_, c):
         assert kinds <= set(exporter.add_layer.registry)
-        predictor = Predictor(1, [object()], [], "linear", np.dtype("float32"), "")
+        predictor = Predictor(1, 1, [object()], [], "linear", np.dtype("float32"), "")
         with pytest.raises(TypeError, match="got a layer <object .*, expected a layer of fastgd"):
             exporter.graph_of(predictor) if exporter is onnx_ else exporter.source_of(predictor, "predict")
 

@@ -13,7 +13,7 @@ import numpy as np
 from .._formula import Activation
 from .._formula.onnx_ import Graph, Value, add_formula
 from ..errors import refusal
-from ..layers import Dense
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm
 from ..optional import import_optional
 from .predictor import LINK_FORMULAS, Predictor
 
@@ -64,8 +64,48 @@ def add_layer(layer: Any, x: Value, weights: Iterator[Array]) -> Value:
 
 @add_layer.register(Dense)
 def _(layer: Dense, x: Value, weights: Iterator[Array]) -> Value:
-    W, b = (x.graph.array(x.graph.scope + name, next(weights)) for name in ("weights", "bias"))
+    W, b = _arrays(x, weights, "weights", "bias")
     return add_activation(layer.activation, x.graph.add("Gemm", x, W, b))
+
+
+@add_layer.register(Dropout)
+def _(layer: Dropout, x: Value, weights: Iterator[Array]) -> Value:
+    return x
+
+
+# ONNX keeps eps in float32, whatever the tensors are. In float64, normalisations are therefore written out.
+@add_layer.register(BatchNorm)
+def _(layer: BatchNorm, x: Value, weights: Iterator[Array]) -> Value:
+    gain, shift, mean, variance = _arrays(x, weights, "gain", "shift", "mean", "variance")
+    if x.graph.dtype == "float32":
+        z = x.graph.add("BatchNormalization", x, gain, shift, mean, variance, epsilon=layer.eps)
+    else:
+        z = _standardized(x - mean, variance, layer.eps) * gain + shift
+    return add_activation(layer.activation, z)
+
+
+@add_layer.register(LayerNorm)
+def _(layer: LayerNorm, x: Value, weights: Iterator[Array]) -> Value:
+    gain, shift = _arrays(x, weights, "gain", "shift")
+    if x.graph.dtype == "float32":
+        z = x.graph.add("LayerNormalization", x, gain, shift, epsilon=layer.eps)
+    else:
+        centred = x - _row_mean(x)
+        z = _standardized(centred, _row_mean(centred * centred), layer.eps) * gain + shift
+    return add_activation(layer.activation, z)
+
+
+def _standardized(centred: Value, variance: Value, eps: float) -> Value:
+    return centred / centred.graph.add("Sqrt", variance + eps)
+
+
+def _row_mean(x: Value) -> Value:
+    return x.graph.add("ReduceMean", x, x.graph.array("columns", np.array([1])), keepdims=1)
+
+
+def _arrays(x: Value, weights: Iterator[Array], *names: str) -> list[Value]:
+    """The next arrays of a model as tensors of that graph."""
+    return [x.graph.array(x.graph.scope + name, next(weights)) for name in names]
 
 
 def add_activation(activation: Activation, z: Value) -> Value:
@@ -140,13 +180,18 @@ def protobuf(graph: Graph, inputs: Mapping[str, Shape], outputs: Mapping[str, Sh
     onnx: Any = import_optional("onnx", "model.to_onnx")
     make, dtype = onnx.helper, np.dtype(graph.dtype)
     element = make.np_dtype_to_tensor_dtype(dtype)
+    # What is an array already has a dtype.
+    constants = {
+        name: value if isinstance(value, np.ndarray) else np.asarray(value, dtype)
+        for name, value in graph.constants.items()
+    }
     return make.make_model(
         make.make_graph(
             [make.make_node(node.operator, node.inputs, [node.output], **node.attributes) for node in graph.nodes],
             "fastgd",
             [make.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
             [make.make_tensor_value_info(name, element, shape) for name, shape in outputs.items()],
-            [onnx.numpy_helper.from_array(np.asarray(value, dtype), name) for name, value in graph.constants.items()],
+            [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         ),
         opset_imports=[make.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import activations
 from .._formula import Formula, expm1
 from .._formula.language import read
-from ..layers import Dense
+from ..layers import Layer
 
 if TYPE_CHECKING:
     import numpy
@@ -38,10 +38,10 @@ class Predictor:
 
     Attributes
     ----------
-    n_inputs : int
-    layers : sequence of Dense
+    n_inputs, n_outputs : int
+    layers : sequence of Layer
     weights : list of ndarray
-        Of all layers, one after another, of the model's dtype.
+        Of all layers, one after another, as `get_weights` gives them.
     link : str
         What turns the last layer's output into predictions.
     dtype : numpy.dtype
@@ -50,13 +50,9 @@ class Predictor:
     """
 
     n_inputs: int
-    layers: Sequence[Dense]
+    n_outputs: int
+    layers: Sequence[Layer]
     weights: Sequence[Array]
     link: str
     dtype: numpy.dtype[Any]
     title: str
-
-    @property
-    def n_outputs(self) -> int:
-        """Units of the last layer."""
-        return self.layers[-1].units
