@@ -17,17 +17,18 @@ PACKAGE = Path(fastgd.__file__).parent
 # exist yet have their place already.
 TIERS = [
     {"__main__", "bench"},
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimize", "kernels"},
+    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization", "kernels"},
     {"model"},
     {"export"},
     {"callbacks"},
     {"training"},
     {"layers"},
+    {"methods"},
     {"initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},
-    {"errors", "optional"},
+    {"differences", "errors", "optional"},
     {"_formula"},
 ]
 TIER = {name: k for k, tier in enumerate(TIERS) for name in tier}

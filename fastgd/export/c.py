@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import activations
 from .._formula import Activation, Formula
 from .._formula.c99 import SUFFIXES, render
 from ..errors import refusal
@@ -80,8 +81,6 @@ static void {layer}(const {real} *x, {real} *out)
 """
 
 SOFTMAX = """\
-static void softmax({real} *out)
-{{
     {real} largest = out[0], sum = 0;
     for (size_t j = 1; j < {n_outputs}; ++j)
         largest = out[j] > largest ? out[j] : largest;
@@ -89,8 +88,21 @@ static void softmax({real} *out)
         sum += out[j] = exp{suffix}(out[j] - largest);
     for (size_t j = 0; j < {n_outputs}; ++j)
         out[j] /= sum;
-}}
 """
+
+MEAN_AND_VARIANCE = """\
+    for (size_t j = 1; j < {n_outputs}; j += {group})
+        out[j] = exp{suffix}(out[j]);
+"""
+
+INCREASING = """\
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        if (j % {group} > 0)
+            out[j] = out[j - 1] + {softplus};
+"""
+
+# Links that see a row.
+ROW_LINKS = {"softmax": SOFTMAX, "mean_and_variance": MEAN_AND_VARIANCE, "increasing": INCREASING}
 
 EACH = """\
     for (size_t j = 0; j < {n_outputs}; ++j)
@@ -115,17 +127,20 @@ class Source:
     formulas: dict[Formula, Formula] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
 
-    def apply(self, formula: Formula, n_outputs: int, parameters: dict[str, float]) -> str:
-        """Statements that put a formula of each output in its place; none for the identity."""
-        if formula == LINK_FORMULAS["linear"]:
-            return ""
+    def call(self, formula: Formula, parameters: dict[str, float]) -> str:
+        """An expression: a formula of the output j."""
         if formula not in self.formulas:
             name = re.sub(r"\W", "_", formula.name, flags=re.ASCII)
             taken = {other.name for other in self.formulas.values()}
             self.formulas[formula] = replace(formula, name=f"{name}_{len(taken)}" if name in taken else name)
         scalars = [self.number(parameters[name]) for name in formula.scalars]
-        call = f"formula_{self.formulas[formula].name}({', '.join(['out[j]', *scalars])})"
-        return EACH.format(n_outputs=n_outputs, call=call)
+        return f"formula_{self.formulas[formula].name}({', '.join(['out[j]', *scalars])})"
+
+    def each(self, formula: Formula, n_outputs: int, parameters: dict[str, float]) -> str:
+        """Statements that put a formula of each output in its place; none for the identity."""
+        if formula == LINK_FORMULAS["linear"]:
+            return ""
+        return EACH.format(n_outputs=n_outputs, call=self.call(formula, parameters))
 
     def number(self, value: float) -> str:
         """A number of the type of all others."""
@@ -135,7 +150,7 @@ class Source:
         self, text: str, layer: str, n_inputs: int, n_outputs: int, activation: Activation, **details: str
     ) -> None:
         """The function of a layer, from a text with places for these; its activation comes last."""
-        then = self.apply(activation.formula, n_outputs, activation.parameters)
+        then = self.each(activation.formula, n_outputs, activation.parameters)
         details |= dict(real=self.real, suffix=SUFFIXES[self.real], layer=layer, then=then)
         self.parts.append(text.format(n_inputs=n_inputs, n_outputs=n_outputs, **details))
 
@@ -219,11 +234,17 @@ def _entry(source: Source, predictor: Predictor, layers: list[str], widest: int)
     lines = [f"    {source.real} {declared};"] if declared else []
     for layer, x, out in zip(layers, ["x", *rows], [*rows, "out"], strict=True):
         lines.append(f"    {layer}({x}, {out});")
-    if predictor.link != "softmax":
-        return "\n".join([*lines, ""]) + source.apply(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
-    suffix = SUFFIXES[source.real]
-    source.parts.append(SOFTMAX.format(real=source.real, n_outputs=predictor.n_outputs, suffix=suffix))
-    return "\n".join([*lines, "    softmax(out);", ""])
+    return "\n".join([*lines, ""]) + _link(source, predictor)
+
+
+def _link(source: Source, predictor: Predictor) -> str:
+    """Statements that turn the scores in `out` into predictions."""
+    if predictor.link not in ROW_LINKS:
+        return source.each(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
+    text, details = ROW_LINKS[predictor.link], dict(real=source.real, suffix=SUFFIXES[source.real])
+    if "{softplus}" in text:
+        details["softplus"] = source.call(activations.softplus.formula, {})
+    return text.format(n_outputs=predictor.n_outputs, group=predictor.group, **details)
 
 
 def _check_name(name: Any, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import activations
 from .._formula import Activation
 from .._formula.onnx_ import Graph, Value, add_formula
 from ..errors import refusal
@@ -117,13 +118,39 @@ def add_activation(activation: Activation, z: Value) -> Value:
     return add_formula(activation.formula, z, **activation.parameters)[0]
 
 
-def add_link(link: str, scores: Value) -> Value:
+def add_link(predictor: Predictor, scores: Value) -> Value:
     """Add what turns scores into predictions."""
-    if link == "softmax":
-        return scores.graph.add("Softmax", scores, axis=1)
-    if link in OPERATORS:
-        return OPERATORS[link](scores)
-    return add_formula(LINK_FORMULAS[link], scores)[0]
+    if predictor.link in ROW_LINKS:
+        return ROW_LINKS[predictor.link](scores, np.arange(predictor.n_outputs), predictor.group)
+    if predictor.link in OPERATORS:
+        return OPERATORS[predictor.link](scores)
+    return add_formula(LINK_FORMULAS[predictor.link], scores)[0]
+
+
+def _softmax(scores: Value, columns: Array, group: int) -> Value:
+    return scores.graph.add("Softmax", scores, axis=1)
+
+
+def _mean_and_variance(scores: Value, columns: Array, group: int) -> Value:
+    """The exponential of the second of each two."""
+    means = scores.graph.array("means", columns % group == 0)
+    return scores.graph.add("Where", means, scores, scores.graph.add("Exp", scores))
+
+
+def _increasing(scores: Value, columns: Array, group: int) -> Value:
+    """The first of each group as it is, each further one the one before plus softplus of its score."""
+    graph = scores.graph
+    first = graph.array("firsts", columns % group == 0)
+    steps = graph.add("Where", first, scores, add_activation(activations.softplus, scores))
+    before = (columns[:, None] <= columns) & (columns[:, None] // group == columns // group)
+    return graph.add("MatMul", steps, graph.array("sums", before.astype(graph.dtype)))
+
+
+ROW_LINKS: Mapping[str, Callable[[Value, Array, int], Value]] = {
+    "softmax": _softmax,
+    "mean_and_variance": _mean_and_variance,
+    "increasing": _increasing,
+}
 
 
 def graph_of(predictor: Predictor) -> Graph:
@@ -134,7 +161,7 @@ def graph_of(predictor: Predictor) -> Graph:
         graph.scope = f"layer_{k}/"
         value = add_layer(layer, value, weights)
     graph.scope = ""
-    graph.rename(add_link(predictor.link, value), OUTPUT)
+    graph.rename(add_link(predictor, value), OUTPUT)
     return graph
 
 

@@ -23,7 +23,7 @@ def _expm1_link(z: float) -> float:
     return expm1(z)
 
 
-# The links of one score each; softmax, which needs a row, is written out for each target.
+# The links of one score each. Those that see a row are written out for each format.
 LINK_FORMULAS: dict[str, Formula] = {
     "linear": activations.linear.formula,
     "sigmoid": activations.sigmoid.formula,
@@ -44,6 +44,8 @@ class Predictor:
         Of all layers, one after another, as `get_weights` gives them.
     link : str
         What turns the last layer's output into predictions.
+    group : int
+        How many neighbouring outputs belong together, for links that see them so.
     dtype : numpy.dtype
     title : str
         What the file says that it holds.
@@ -54,5 +56,6 @@ class Predictor:
     layers: Sequence[Layer]
     weights: Sequence[Array]
     link: str
+    group: int
     dtype: numpy.dtype[Any]
     title: str
