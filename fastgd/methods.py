@@ -18,6 +18,7 @@ from .initializers import normal
 from .inputs import read_count, read_flag, read_seed
 from .optimizers import Optimizer
 from .optimizers import resolve as resolve_optimizer
+from .optional import import_optional
 
 if TYPE_CHECKING:
     from ._kernels import Array
@@ -181,10 +182,7 @@ class LBFGS(Method):
     def run(
         self, objective: Objective, x: Array, n_iterations: int, tol: float, report: Report, first: int = 0
     ) -> Outcome:
-        try:
-            from scipy.optimize import minimize
-        except ImportError:
-            raise ImportError('LBFGS needs SciPy: pip install "fastgd[scipy]"') from None
+        minimize: Any = import_optional("scipy.optimize", "LBFGS").minimize
         last_gradient, stopped = np.zeros_like(x), False
 
         def evaluated(at: Array) -> tuple[float, Array]:
