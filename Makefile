@@ -48,6 +48,8 @@ lint: .venv/ready-lint
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastgd
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --ignore-positional-only --allowlist tests/builds/stubs.txt \
+	    $(addprefix fastgd._kernels.cython_.,arrays network plain)
 
 docs: .venv/ready-docs
 	$(BIN)/python -m sphinx -W -E -b html docs docs/_build

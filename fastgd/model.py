@@ -869,9 +869,11 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self._built().get_weights()
+        weights = self.get_weights()
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
-        return Predictor(self._n_inputs, self._layers, weights, link, self._dtype, repr(self))
+        group = 1 if self._loss is None else self._loss.outputs_per_target
+        sizes = (self._n_inputs, self._n_outputs)
+        return Predictor(*sizes, self._layers, weights, link, group, self._dtype, repr(self))
 
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:

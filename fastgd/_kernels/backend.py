@@ -194,7 +194,7 @@ class Backend(Protocol):
         """The order of n rows in an epoch, intp."""
 
     def uniform(self, seed: int, stream: int, substream: int, count: int, start: int = 0) -> Array:
-        """As many draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
+        """`count` draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
 
     def first_nonfinite(self, array: Array, dtype: Any) -> tuple[int, int] | None:
         """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""

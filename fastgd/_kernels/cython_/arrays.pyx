@@ -55,7 +55,7 @@ cdef const instruction_set_row *_choose() except NULL:
 
 
 def instruction_set():
-    """Name of the instruction set in use."""
+    """What the kernels were compiled for, of those that this processor has."""
     return _chosen.name.decode()
 
 
@@ -216,7 +216,7 @@ cdef Py_ssize_t _first_nonfinite_row(Source source, const kernel_table *table) n
 
 
 def first_nonfinite(array, dtype):
-    """Row and column of the first element that is not finite in a dtype; nothing as large as the array is made."""
+    """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""
     cdef Source source = Source(array)
     cdef const kernel_table *table = table_for(dtype)
     cdef Py_ssize_t row = _first_nonfinite_row(source, table)
@@ -295,7 +295,7 @@ def elementary(str name, x):
 
 
 def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
-    """The order in which an epoch visits its rows."""
+    """The order of n rows in an epoch, intp."""
     order = np.empty(n, np.intp)
     cdef Py_ssize_t[::1] view = order
     if n:
@@ -304,13 +304,13 @@ def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
     return order
 
 
-def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n, Py_ssize_t start=0):
-    """n draws of a stream from number `start` on, uniform on [0, 1), float64."""
-    draws = np.empty(n)
+def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t count, Py_ssize_t start=0):
+    """`count` draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
+    draws = np.empty(count)
     cdef double[::1] view = draws
     cdef Py_ssize_t i
     with nogil:
-        for i in range(n):
+        for i in range(count):
             view[i] = philox_uniform(seed, start + i, stream, substream)
     return draws
 

@@ -199,21 +199,25 @@ cdef class Network:
         return row + rows.rows
 
     def get_weights(self):
+        """Fresh copies: [W1, b1, W2, ...], with gain and shift of a normalisation in its place."""
         with self.lock:
             return [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].weight)]
 
     def set_weights(self, weights):
+        """Replace all of them, one after the other, by real numbers of any dtype; a matrix may come in pieces."""
         with self.lock:
             given = iter(weights)
             for k in self.learning:
                 self._write(self.at.layers[k].weight, next(given), next(given))
 
     def get_statistics(self):
+        """Fresh copies of running means and variances: [mean, variance] of each batch normalisation."""
         with self.lock:
             return [a for k in self.learning if self.at.layers[k].kind == BATCH_NORM
                     for a in self._read(&self.at.layers[k], self.at.layers[k].running)]
 
     def set_statistics(self, statistics):
+        """Replace all of them."""
         with self.lock:
             given = iter(statistics)
             for k in self.learning:
@@ -221,11 +225,13 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
+        """For each state of the optimizer's rule a list like that of `get_weights`."""
         with self.lock:
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
                     for s in range(self.at.rule.n_states)]
 
     def set_slots(self, slots):
+        """Replace all of them."""
         with self.lock:
             for s in range(self.at.rule.n_states):
                 given = iter(slots[s])
@@ -296,9 +302,11 @@ cdef class Network:
     # Jobs: the Python side ---------------------------------------------------------------------------------------
 
     def takes(self, X):
+        """Whether X, which may be anything, is an array that the door would pass on as it is; at a quick look."""
         return self._takes_features(source_as_it_lies(X))
 
     def takes_batch(self, X, targets):
+        """The same of X and targets together."""
         cdef Source x = source_as_it_lies(X), y = source_as_it_lies(targets)
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
@@ -310,12 +318,14 @@ cdef class Network:
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
 
     def takes_output(self, X, out, Py_ssize_t layer):
+        """The same of X and an array for the outputs of a layer."""
         cdef Source x = source_as_it_lies(X), to = source_as_it_lies(out)
         return (self._takes_features(x) and to is not None and lie_apart(x, to)
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
               Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads):
+        """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs."""
         cdef Source x = Source(X), scalar_table = Source(scalars)
         cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
@@ -338,6 +348,7 @@ cdef class Network:
             return self.at.now.status, self.at.now.done
 
     def evaluate(self, X, targets, weights, *, int n_threads):
+        """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
         cdef Source x = Source(X)
         with self.lock:
             self._reserve(min(x.rows, PREDICT_ROWS), False)
@@ -346,6 +357,7 @@ cdef class Network:
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
     def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):
+        """The weighted mean with penalties, and its gradients in the order of `get_weights`."""
         cdef Source x = Source(X)
         cdef Py_ssize_t parts = parts_of(x.rows, self.at.most_rows)
         cdef double loss = 0
@@ -365,6 +377,7 @@ cdef class Network:
         return loss, gradients
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):
+        """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
         cdef Source x = Source(X)
         cdef Sink result = Sink(out)
         with self.lock:
