@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
     from .layers import LayerNorm as LayerNorm
+    from .methods import LBFGS as LBFGS
+    from .methods import CoordinateSearch as CoordinateSearch
+    from .methods import RandomSearch as RandomSearch
+    from .minimization import minimize as minimize
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
     from .optimizers import AdaBelief as AdaBelief
@@ -51,9 +55,10 @@ _HOMES = {
     "Adadelta": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
-    "Adamax": "optimizers",
     "AdamW": "optimizers",
+    "Adamax": "optimizers",
     "BatchNorm": "layers",
+    "CoordinateSearch": "methods",
     "Dense": "layers",
     "DivergenceError": "errors",
     "Dropout": "layers",
@@ -61,18 +66,21 @@ _HOMES = {
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
+    "LBFGS": "methods",
     "LayerNorm": "layers",
     "Lion": "optimizers",
     "NAdam": "optimizers",
     "NotBuiltError": "errors",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
+    "RandomSearch": "methods",
     "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
     "Yogi": "optimizers",
     "activation": "_formula",
     "loss": "_formula",
+    "minimize": "minimization",
     "optimizer": "_formula",
     "show_config": "config",
 }
@@ -83,9 +91,10 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adadelta",
     "Adagrad",
     "Adam",
-    "Adamax",
     "AdamW",
+    "Adamax",
     "BatchNorm",
+    "CoordinateSearch",
     "Dense",
     "DivergenceError",
     "Dropout",
@@ -93,12 +102,14 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Ftrl",
     "L1",
     "L2",
+    "LBFGS",
     "LayerNorm",
     "Lion",
     "NAdam",
     "NotBuiltError",
     "RAdam",
     "RMSprop",
+    "RandomSearch",
     "Rprop",
     "SGD",
     "Sequential",
@@ -110,6 +121,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "kernels",
     "loss",
     "losses",
+    "minimize",
     "optimizer",
     "optimizers",
     "schedules",

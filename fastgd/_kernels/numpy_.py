@@ -6,7 +6,7 @@ losses are summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -409,9 +409,9 @@ class Network:
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in self.weights]
 
-    def set_weights(self, weights: Iterable[Array]) -> None:
+    def set_weights(self, weights: Iterable[Array | Iterator[Array]]) -> None:
         for array, given in zip(self.weights, weights, strict=True):
-            array[...] = given
+            array[...] = np.concatenate(list(given)) if isinstance(given, Iterator) else given
 
     def get_statistics(self) -> list[Array]:
         return [array.copy() for arrays in self.running.values() for array in arrays]

@@ -308,14 +308,14 @@ def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
     return order
 
 
-def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n):
-    """The first n draws of a stream, uniform on [0, 1), float64."""
+def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n, Py_ssize_t start=0):
+    """n draws of a stream from number `start` on, uniform on [0, 1), float64."""
     draws = np.empty(n)
     cdef double[::1] view = draws
     cdef Py_ssize_t i
     with nogil:
         for i in range(n):
-            view[i] = philox_uniform(seed, i, stream, substream)
+            view[i] = philox_uniform(seed, start + i, stream, substream)
     return draws
 
 

@@ -3,6 +3,7 @@
 """A network of the engine: its memory, and jobs handed over with the team of threads that does them."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -196,11 +197,18 @@ cdef class Network:
         return [both[:n_inputs] if layer.kind == DENSE else both[0].copy(), both[n_inputs].copy()]
 
     cdef object _write(self, matrix at, weight, bias):
-        cdef Source rows = Source(np.atleast_2d(weight)), last_row = Source(bias)
-        self.table.gather(&rows.at, NULL, 0, rows.rows, &at)
-        # However many rows there are before it: a bias without a step from row to row is each of them.
-        last_row.at.column_stride, last_row.at.row_stride = last_row.at.row_stride, 0
-        self.table.gather(&last_row.at, NULL, rows.rows, rows.rows + 1, &at)
+        cdef Py_ssize_t row = 0
+        for piece in weight if isinstance(weight, Iterator) else (weight,):
+            row = self._write_rows(&at, row, np.atleast_2d(piece))
+        self._write_rows(&at, row, np.atleast_2d(bias))
+
+    cdef Py_ssize_t _write_rows(self, matrix *at, Py_ssize_t row, array) except -1:
+        """Put an array into the rows from number `row` on; returns that of the next."""
+        cdef Source rows = Source(array)
+        # Row i of the matrix is read from row i of the source.
+        rows.at.data -= row * rows.at.row_stride
+        self.table.gather(&rows.at, NULL, row, row + rows.rows, at)
+        return row + rows.rows
 
     def get_weights(self):
         with self.lock:

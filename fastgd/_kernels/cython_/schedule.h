@@ -88,7 +88,7 @@ static dropout_draw draw_of_layer(const network *net, ptrdiff_t k, ptrdiff_t fir
 }
 
 /* The layers other than dense ones. */
-static void forward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
+static __attribute__((noinline)) void forward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
 {
     dense_layer *layer = &net->layers[k];
     const matrix *input = input_of_layer(net, k);
@@ -185,7 +185,7 @@ static int backward_dense(network *net, int member, ptrdiff_t k, ptrdiff_t rows,
     return backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last);
 }
 
-static int backward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
+static __attribute__((noinline)) int backward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
 {
     dense_layer *layer = &net->layers[k];
     range members_rows = share(net, member, rows), panels = share(net, member, layer->delta.panels);
