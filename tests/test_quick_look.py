@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import admitted_outputs
 from tolerances import assert_same_bits
@@ -192,6 +192,7 @@ def test_targets(loss, case, dtype):
 
 @pytest.mark.parametrize("loss", [name for name in LOSS_NAMES if LOSSES[name].target in TARGET_KINDS])
 @each_dtype
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_kind_of_number_is_told_as_by_the_door(loss, dtype, data):
     """Wherever its kind ends, in the precision in which the engine takes it."""
