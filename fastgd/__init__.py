@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
+    from . import plots as plots
     from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
@@ -84,7 +85,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "schedules")
+_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "AdaBelief",
@@ -124,6 +125,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "minimize",
     "optimizer",
     "optimizers",
+    "plots",
     "schedules",
     "show_config",
 ]
