@@ -15,6 +15,12 @@ cdef extern from "engine.h" nogil:
         GRADIENTS
         PREDICT
         NO_LOSS
+        REALS
+        NONNEGATIVES
+        POSITIVES
+        NONZEROS
+        PROBABILITIES
+        SIGNS
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
         ROWWISE
@@ -176,6 +182,9 @@ cdef extern from "engine.h" nogil:
         void work(network *, int) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        int holds_labels(const source_array *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void gather_labels(const source_array *, Py_ssize_t, Py_ssize_t *) noexcept nogil
+        int holds_targets(const source_array *, Py_ssize_t, Py_ssize_t, int) noexcept nogil
         Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t product_units(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil
         int is_beyond_cache(const dense_layer *) noexcept nogil

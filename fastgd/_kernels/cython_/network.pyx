@@ -21,7 +21,9 @@ from .arrays cimport (
     holds_labels,
     holds_reals,
     holds_results,
+    holds_targets,
     lie_apart,
+    lie_as_labels,
     link_block,
     plan_of_loss,
     row_link_of,
@@ -40,7 +42,13 @@ from .engine cimport (
     FASTGD_MOST_ROWS,
     GRADIENTS,
     LAYER_NORM,
+    NONNEGATIVES,
+    NONZEROS,
+    POSITIVES,
     PREDICT,
+    PROBABILITIES,
+    REALS,
+    SIGNS,
     TRAIN,
     dense_layer,
     kernel_table,
@@ -62,6 +70,9 @@ cdef enum:
 
 
 _KINDS = {"dense": DENSE, "dropout": DROPOUT, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
+# Those kinds of targets that a quick look can tell.
+_TARGET_KINDS = {"real": REALS, "nonnegative": NONNEGATIVES, "positive": POSITIVES, "nonzero": NONZEROS,
+                 "probability": PROBABILITIES, "sign": SIGNS}
 
 
 class _Gate:
@@ -81,8 +92,9 @@ cdef class Network:
     cdef readonly object dtype
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
-    cdef object order_memory
-    cdef bint takes_labels, takes_reals, has_gradients, passes_back
+    cdef object order_memory, label_memory
+    cdef bint takes_labels, has_gradients, passes_back
+    cdef int target_kind
 
     def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype):
         self.dtype = np.dtype(dtype)
@@ -111,7 +123,7 @@ cdef class Network:
             return
         cdef Py_ssize_t n_outputs = self.n_targets
         self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
-        self.takes_labels, self.takes_reals = loss.by_class, loss.target == "real"
+        self.takes_labels, self.target_kind = loss.by_class, _TARGET_KINDS.get(loss.target, -1)
         self.n_targets = n_outputs // loss.outputs_per_target
         self.at.loss = plan_of_loss(self.table, loss)
         self.at.loss.scalars = self._own_scalars(loss, n_outputs)
@@ -311,8 +323,8 @@ cdef class Network:
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
         if self.takes_labels:
-            return holds_labels(y, self.n_targets)
-        return self.takes_reals and holds_reals(y, self.n_targets, self.table)
+            return holds_labels(y, self.n_targets, self.table)
+        return self.target_kind >= 0 and holds_targets(y, self.n_targets, self.target_kind, self.table)
 
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
@@ -393,6 +405,16 @@ cdef class Network:
             self.order_memory = np.empty(n_rows, np.intp)
         return <Py_ssize_t *>Sink(self.order_memory).buffer.buf
 
+    cdef const Py_ssize_t *_labels_of(self, Source y) except NULL:
+        """Labels of whatever whole type as the engine reads them."""
+        if lie_as_labels(y):
+            return <const Py_ssize_t *>y.at.data
+        if self.label_memory is None or len(self.label_memory) < y.rows:
+            self.label_memory = np.empty(y.rows, np.intp)
+        cdef Sink labels = Sink(self.label_memory)
+        self.table.gather_labels(&y.at, y.rows, <Py_ssize_t *>labels.buffer.buf)
+        return <const Py_ssize_t *>labels.buffer.buf
+
     cdef object _run(self, int kind, Source x, targets, weights, int n_threads, double passes):
         """Hold the arrays, gather the team, run the job: so many passes of one row through all the weights."""
         cdef Source y, row_weights
@@ -405,7 +427,7 @@ cdef class Network:
         if targets is not None:
             y = Source(targets)
             if self.takes_labels and y.buffer.ndim == 1:
-                self.at.job.labels = <const Py_ssize_t *>y.at.data
+                self.at.job.labels = self._labels_of(y)
                 self.at.target.labels = self.at.batch_labels
             else:
                 self.at.job.y = y.at
