@@ -16,8 +16,8 @@ PACKAGE = Path(fastgd.__file__).parent
 # From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
 # exist yet have their place already.
 TIERS = [
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization", "kernels"},
-    {"model"},
+    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization"},
+    {"kernels", "model"},
     {"callbacks"},
     {"training"},
     {"layers"},
