@@ -297,12 +297,12 @@ class Sequential:
         self._take(network, n_inputs)
         return self
 
-    def _initial_weights(self, width: int) -> Iterator[Array]:
-        """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
+    def _initial_weights(self, width: int) -> Iterator[Array | Iterator[Array]]:
+        """[W1, b1, W2, ...], each drawn when it is asked for, most of them some rows at a time."""
         for k, (layer, n_inputs) in enumerate(self._with_widths(width)):
 
-            def draw(count: int, substream: int = k) -> Array:
-                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
+            def draw(count: int, start: int, substream: int = k) -> Array:
+                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count, start)
 
             yield from layer.initial_weights(draw, n_inputs)
 
@@ -319,6 +319,8 @@ class Sequential:
         self._network = network
         self._n_inputs = n_inputs
         self._flops_per_row = self._flops_forward(n_inputs)
+        # Of each layer's output.
+        self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
 
     def _flops_forward(self, n_inputs: int) -> float:
         """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
@@ -672,7 +674,7 @@ class Sequential:
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
                 X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-            shape = (len(X), self._width_after(layer))
+            shape = (len(X), self._widths[layer])
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
@@ -681,10 +683,6 @@ class Sequential:
         for piece in self._pieces(len(X)):
             network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
         return out
-
-    def _width_after(self, layer: int) -> int:
-        """Columns of that layer's output."""
-        return next(itertools.islice((at.n_outputs(n) for at, n in self._with_widths(self._n_inputs)), layer, None))
 
     def _pieces(self, n_rows: int) -> Iterator[slice]:
         """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""

@@ -222,7 +222,7 @@ class Optimizer:
         any callable of the step. Besides these, any rule takes
 
         * ``weight_decay``, at least 0: before each step w <- (1 - learning_rate weight_decay) w, but for biases and for
-          gains and shifts of normalisations;
+          the gains and shifts of normalisations;
         * ``clip_value``, above 0: gradients are clipped to [-clip_value, clip_value], penalties included.
 
     Attributes
