@@ -237,27 +237,34 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]:
         n, first_epoch = len(X), epoch
-        order = permutation(seed, epoch, n) if shuffle else np.arange(n)
+        draws = shuffle and order is None
+        if order is None:
+            order = permutation(seed, epoch, n) if draws else np.arange(n)
         for done in range(n_steps):
             if step * batch_size >= n:
                 epoch, step = epoch + 1, 0
-                order = permutation(seed, epoch, n) if shuffle else order
+                order = permutation(seed, epoch, n) if draws else order
             rows = order[step * batch_size : (step + 1) * batch_size]
             chosen = np.ones(len(rows)) if weights is None else weights[rows]
-            status = self.step(X[rows], targets[rows], chosen, scalars[done], losses[epoch - first_epoch])
+            sums = losses[epoch - first_epoch]
+            status = self.step(X[rows], targets[rows], chosen, scalars[done], sums, penalty_scale)
             if status:
                 return status, done + (status == 2)
             step += 1
         return 0, n_steps
 
-    def step(self, x: Array, targets: Array, weights: Array, scalars: Array, sums: Array) -> int:
+    def step(
+        self, x: Array, targets: Array, weights: Array, scalars: Array, sums: Array, penalty_scale: float
+    ) -> int:
         """One optimizer step on one batch; adds to the epoch's sums. Returns the status of `train`."""
         total = float(weights.sum())
         if total == 0.0:
             return 0
-        loss, gradients = self.loss_and_gradients(x, targets, weights)
+        loss, gradients = self.loss_and_gradients(x, targets, weights, penalty_scale=penalty_scale)
         if not np.isfinite(loss):
             return 1
         assert self.rule is not None
@@ -288,7 +295,7 @@ class Network:
 
     @quiet
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int = 1
+        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int = 1, penalty_scale: float = 1.0
     ) -> tuple[float, list[Array]]:
         assert self.loss is not None
         outputs, kept = self.forward(X, len(self.layers))
@@ -300,10 +307,11 @@ class Network:
             dw, db = gradients[2 * k : 2 * k + 2]
             dx = np.empty_like(outputs[k]) if k else None
             dense_backward(outputs[k], w, kept[k], d_out, layer.activation, dx, dw, db)
-            dw += self.dtype.type(layer.l2) * w + self.dtype.type(layer.l1) * np.sign(w)
+            l1, l2 = self.dtype.type(penalty_scale * layer.l1), self.dtype.type(penalty_scale * layer.l2)
+            dw += l2 * w + l1 * np.sign(w)
             if dx is not None:
                 d_out = dx
-        return loss + self.penalty(), gradients
+        return loss + penalty_scale * self.penalty(), gradients
 
     def penalty(self) -> float:
         """l2/2 ||W||^2 + l1 ||W||_1 over the layers, without the biases."""

@@ -88,6 +88,7 @@ typedef struct {
     const ptrdiff_t *labels;
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
+    int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
     uint64_t seed;
     ptrdiff_t epoch, first_epoch;
     const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */

@@ -80,6 +80,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t n_steps
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
+        int draws_order
         uint64_t seed
         Py_ssize_t epoch
         Py_ssize_t first_epoch
