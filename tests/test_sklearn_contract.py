@@ -31,7 +31,8 @@ def expected_failures(estimator):
     return {}
 
 
-# pyproject.toml makes every expected failure that passes an error; scikit-learn's own argument for that is newer than 1.6.
+# pyproject.toml makes every expected failure that passes an error;
+# scikit-learn has an argument for that since 1.7.
 @parametrize_with_checks(list(estimators()), expected_failed_checks=expected_failures)
 def test_an_estimator_keeps_the_contract(estimator, check):
     """Of whatever version is installed."""

@@ -25,7 +25,11 @@ import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
 from fastgd.sklearn import samples  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Older versions of scikit-learn pass SciPy options that newer ones of SciPy warn of.
+    pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),
+]
 
 # What the estimators promise of their loss curves over 50 epochs; without it they would not be the same method.
 AGREEMENT = 1e-6

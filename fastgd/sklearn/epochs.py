@@ -62,8 +62,13 @@ class Epochs:
             return self.order
         return self.model._backend.permutation(self.model.seed, self.model.n_epochs_done, len(self.samples))
 
-    def run(self) -> float:
+    def run(self, interrupt: DeferredInterrupt) -> float:
         """One epoch; the mean of its batches' losses, penalties included.
+
+        Parameters
+        ----------
+        interrupt : DeferredInterrupt
+            Asked between two calls into the engine.
 
         Raises
         ------
@@ -76,12 +81,11 @@ class Epochs:
         totals = self._totals(order)
         if self.random_state is not None and weights is not None:
             weights = self._by_rows(weights, order, totals)
-        with DeferredInterrupt() as interrupt:
-            for first, n_steps, total in self._runs(totals):
-                while n_steps:
-                    done = self._segment(order, weights, first, min(n_steps, self._most_steps()), total, sums)
-                    first, n_steps = first + done, n_steps - done
-                    interrupt.deliver()
+        for first, n_steps, total in self._runs(totals):
+            while n_steps:
+                done = self._segment(order, weights, first, min(n_steps, self._most_steps()), total, sums)
+                first, n_steps = first + done, n_steps - done
+                interrupt.deliver()
         self.model._counters.epochs += 1
         return float(sums[0, 0] / sums[0, 1]) + self.samples.mean_of_constants(weights)
 

@@ -24,6 +24,7 @@ from ..model import Sequential
 from ..optimizers import BY_NAME, Optimizer
 from ..penalties import ElasticNet
 from ..schedules import Schedule
+from ..training import DeferredInterrupt
 from . import lbfgs
 from .epochs import Epochs
 from .samples import Samples, dense_blocks
@@ -80,6 +81,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     best_validation_score_: Any
     validation_scores_: Any
     validation_loss_curve_: Any
+    _best_weights: Any
 
     # ------------------------------------------------------------------------------------ what subclasses decide
     @abstractmethod
@@ -310,47 +312,51 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _fit_stochastic(self, samples: Samples, y: Any, held_out: Any, incremental: bool) -> None:
         if self.early_stopping and held_out is None:
             samples, held_out = self._split(samples)
-        n_summed = self._loss_of_targets()[1]
-        optimizer, n = self._model.optimizer, len(samples)
-        random_state = self._random_state if self.dialect == "sklearn" else None
-        epochs = Epochs(self._model, samples, self._batch_size(n), self.shuffle, random_state)
         if held_out is not None and self.validation_loss_curve_ is None:
             self.validation_loss_curve_, self.validation_scores_ = [], []
-        best = self._model.get_weights() if self.early_stopping else None
-        start, self.n_iter_ = time.perf_counter(), 0
+        random_state = self._random_state if self.dialect == "sklearn" else None
+        epochs = Epochs(self._model, samples, self._batch_size(len(samples)), self.shuffle, random_state)
+        self._best_weights = self._model.get_weights() if self.early_stopping else None
         try:
-            for _ in range(self.max_iter):
-                self.loss_ = epochs.run() * n_summed
-                self.n_iter_ += 1
-                self.t_ += n
-                self.loss_curve_.append(self.loss_)
-                if self.verbose:
-                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-                if held_out is not None:
-                    best = self._watch(held_out, best, n_summed)
-                else:
-                    self._count_loss()
-                end_epoch(self, optimizer, n_summed)
-                if self._no_improvement_count > self.n_iter_no_change:
-                    if stops(self, optimizer, n_summed, self._message()):
-                        break
-                    self._no_improvement_count = 0
-                if incremental or self._out_of_time(start):
-                    break
-                if self.n_iter_ == self.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
-                        "hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=2,
-                    )
+            with DeferredInterrupt() as interrupt:
+                done = self._train(epochs, held_out, 1 if incremental else self.max_iter, interrupt)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
+            done = True
+        if not done and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        best = self.__dict__.pop("_best_weights")
         if best is not None:
             self._model.set_weights(best)
 
-    def _out_of_time(self, start: float) -> bool:
-        return self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds
+    def _train(self, epochs: Epochs, held_out: Any, max_iter: int, interrupt: DeferredInterrupt) -> bool:
+        """Epoch by epoch; whether it ended because there is no more improvement or no more time."""
+        n_summed, optimizer = self._loss_of_targets()[1], self._model.optimizer
+        start, self.n_iter_ = time.perf_counter(), 0
+        while self.n_iter_ < max_iter:
+            self.loss_ = epochs.run(interrupt) * n_summed
+            self.n_iter_ += 1
+            self.t_ += len(epochs.samples)
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            if held_out is not None:
+                self._watch(held_out, n_summed)
+            if not self.early_stopping:
+                self._count_loss()
+            end_epoch(self, optimizer, n_summed)
+            if self._no_improvement_count > self.n_iter_no_change:
+                if stops(self, optimizer, n_summed, self._message()):
+                    return True
+                self._no_improvement_count = 0
+            if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
+                return True
+        return False
 
     def _split(self, samples: Samples) -> tuple[Samples, tuple[Samples, Array]]:
         """Rows to learn from and rows to watch; with classes, as scikit-learn has it, stratified if there are two."""
@@ -377,23 +383,19 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             )
         return int(np.clip(self.batch_size, 1, n_rows))
 
-    def _watch(self, held_out: tuple[Samples, Any], best: Any, n_summed: int) -> Any:
-        """Score the epoch; the best weights so far, if early stopping wants them."""
+    def _watch(self, held_out: tuple[Samples, Any], n_summed: int) -> None:
+        """Score the epoch; keep the best weights so far, if early stopping wants them."""
         (samples, y), model = held_out, self._model
-        loss = samples.mean_loss(model._built(), model.dtype, 1) * n_summed
-        self.validation_loss_curve_.append(loss)
+        self.validation_loss_curve_.append(samples.mean_loss(model._built(), model.dtype, 1) * n_summed)
         score = self._score_of(samples.X, y, samples.weights)
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if not self.early_stopping:
-            self._count_loss()
-            return best
-        self._count(score < self.best_validation_score_ + self.tol)
-        if score > self.best_validation_score_:
-            self.best_validation_score_ = score
-            return model.get_weights()
-        return best
+        if self.early_stopping:
+            self._count(score < self.best_validation_score_ + self.tol)
+            if score > self.best_validation_score_:
+                self.best_validation_score_ = score
+                self._best_weights = model.get_weights()
 
     def _count(self, worse: bool) -> None:
         self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
