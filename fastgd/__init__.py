@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import LayerNorm as LayerNorm
+    from .methods import LBFGS as LBFGS
+    from .methods import CoordinateSearch as CoordinateSearch
+    from .methods import RandomSearch as RandomSearch
+    from .minimization import minimize as minimize
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
     from .optimizers import AdaBelief as AdaBelief
@@ -50,23 +57,30 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Adamax": "optimizers",
+    "BatchNorm": "layers",
+    "CoordinateSearch": "methods",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Dropout": "layers",
     "ElasticNet": "penalties",
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
+    "LBFGS": "methods",
+    "LayerNorm": "layers",
     "Lion": "optimizers",
     "NAdam": "optimizers",
     "NotBuiltError": "errors",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
+    "RandomSearch": "methods",
     "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
     "Yogi": "optimizers",
     "activation": "_formula",
     "loss": "_formula",
+    "minimize": "minimization",
     "optimizer": "_formula",
     "show_config": "config",
 }
@@ -79,17 +93,23 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adam",
     "AdamW",
     "Adamax",
+    "BatchNorm",
+    "CoordinateSearch",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "ElasticNet",
     "Ftrl",
     "L1",
     "L2",
+    "LBFGS",
+    "LayerNorm",
     "Lion",
     "NAdam",
     "NotBuiltError",
     "RAdam",
     "RMSprop",
+    "RandomSearch",
     "Rprop",
     "SGD",
     "Sequential",
@@ -101,6 +121,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "kernels",
     "loss",
     "losses",
+    "minimize",
     "optimizer",
     "optimizers",
     "schedules",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ._formula import ACTIVATIONS, LOSSES, Loss, OptimizerRule
-from ._kernels import Network, get_backend
+from ._formula import LOSSES, Loss, OptimizerRule
+from ._kernels import DenseSpec, DropoutSpec, Network, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
@@ -29,11 +30,12 @@ from .inputs import (
     read_weights,
     spelled,
 )
-from .layers import Dense, read_layers, read_penalty
-from .optimizers import Optimizer, resolve
+from .layers import BatchNorm, Dense, Dropout, Layer, read_layers, read_penalty
+from .methods import Method, resolve
+from .optimizers import Optimizer
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, EpochLines, History, Plan, Run, StepScalars, divergence
+from .training import Counters, EpochLines, History, Plan, Run, StepScalars, WholeRun, divergence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,14 +49,16 @@ FLOPS_PER_CALL = 4e9
 
 
 class Sequential:
-    """A stack of dense layers, trained by gradient descent.
+    """A stack of layers, trained by gradient descent.
 
     Parameters
     ----------
-    layers : sequence of Dense
+    layers : sequence of Dense, Dropout, BatchNorm and LayerNorm
+        The last one is Dense.
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
-    optimizer : str, Optimizer or OptimizerRule
+    optimizer : str, Optimizer, OptimizerRule, LBFGS, RandomSearch or CoordinateSearch
+        The last three need all rows at once: they are for `fit` alone, where an iteration of theirs is an epoch.
     penalty : L1, L2 or ElasticNet, optional
         On the weights of every layer that has none of its own; never on biases.
     dtype : {"float32", "float64"}
@@ -102,18 +106,18 @@ class Sequential:
 
     def __init__(
         self,
-        layers: Sequence[Dense],
+        layers: Sequence[Layer],
         *,
         loss: str | Loss | None = None,
-        optimizer: str | Optimizer | OptimizerRule = "adam",
+        optimizer: str | Optimizer | OptimizerRule | Method = "adam",
         penalty: Penalty | None = None,
         dtype: npt.DTypeLike = "float32",
         seed: int | None = 0,
         n_threads: int | None = None,
         backend: str = "cython",
     ) -> None:
-        self._layers = read_layers(layers)
-        self._n_outputs = self._layers[-1].units
+        self._layers, self._last = read_layers(layers)
+        self._n_outputs = self._last.units
         self._loss = None if loss is None else read_loss_of(self._n_outputs, loss)
         self._optimizer = resolve(optimizer)
         self._penalty = read_penalty("penalty", penalty)
@@ -139,7 +143,7 @@ class Sequential:
 
     # -------------------------------------------------------------------------------------------- what it consists of
     @property
-    def layers(self) -> tuple[Dense, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input on."""
         return self._layers
 
@@ -169,7 +173,7 @@ class Sequential:
         return self._backend_name
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> Optimizer | Method:
         """The optimizer. Setting another one, or the same, makes its state start anew; weights stay.
 
         To go on with another learning rate and the state there is, write ``model.optimizer.learning_rate = 1e-4``.
@@ -177,11 +181,12 @@ class Sequential:
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, given: str | Optimizer | OptimizerRule) -> None:
+    def optimizer(self, given: str | Optimizer | OptimizerRule | Method) -> None:
         chosen = resolve(given)
         if self._network is not None:
             network = self._new_network(self._n_inputs, chosen)
             network.set_weights(self._network.get_weights())
+            network.set_statistics(self._network.get_statistics())
             self._network = network
         self._optimizer = chosen
         self._scalars = StepScalars(chosen)
@@ -215,14 +220,15 @@ class Sequential:
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases.
+        """Weights and biases, gains and shifts: what is learnt by gradient descent.
 
         Raises
         ------
         NotBuiltError
         """
         self._built()
-        return sum(int(np.prod(shape)) for shape in self._shapes(self._n_inputs))
+        layers = self._with_widths(self._n_inputs)
+        return sum(math.prod(shape) for layer, n in layers for shape in layer.parameter_shapes(n).values())
 
     @property
     def n_epochs_done(self) -> int:
@@ -234,13 +240,26 @@ class Sequential:
         """Optimizer steps since the model was built."""
         return self._counters.steps
 
-    def _shapes(self, n_inputs: int) -> list[tuple[int, ...]]:
-        """Shapes of [W1, b1, W2, ...]."""
-        shapes: list[tuple[int, ...]] = []
+    def _with_widths(self, width: int) -> Iterator[tuple[Layer, int]]:
+        """The layers, each with the number of its inputs."""
         for layer in self._layers:
-            shapes += [(n_inputs, layer.units), (layer.units,)]
-            n_inputs = layer.units
-        return shapes
+            yield layer, width
+            width = layer.n_outputs(width)
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the arrays that `get_weights` gives: W1, b1 and so on, numbered by the layers that have any."""
+        layers = self._with_widths(self._n_inputs)
+        learning = filter(None, (layer.parameter_shapes(n) | layer.statistic_shapes(n) for layer, n in layers))
+        return {f"{name}{k}": shape for k, shapes in enumerate(learning, 1) for name, shape in shapes.items()}
+
+    def _in_order(self, learnt: Iterable[Array], gathered: Iterable[Array]) -> list[Array]:
+        """Arrays as `get_weights` gives them, from those of the parameters and those of the statistics."""
+        sources = iter(learnt), iter(gathered)
+        arrays: list[Array] = []
+        for layer in self._layers:
+            for source, shapes in zip(sources, (layer.parameter_shapes(1), layer.statistic_shapes(1)), strict=True):
+                arrays += itertools.islice(source, len(shapes))
+        return arrays
 
     # ------------------------------------------------------------------------------------------------------ weights
     def build(self, n_features: int) -> Self:
@@ -272,33 +291,40 @@ class Sequential:
         n_inputs = read_count("n_features", n_features, "pass the number of columns of X")
         network = self._new_network(n_inputs, self._optimizer)
         network.set_weights(self._initial_weights(n_inputs))
+        layers = self._with_widths(n_inputs)
+        network.set_statistics([array for layer, width in layers for array in layer.initial_statistics(width)])
         self._forget()
         self._take(network, n_inputs)
         return self
 
-    def _initial_weights(self, width: int) -> Iterator[Array]:
-        """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
-        for k, layer in enumerate(self._layers):
+    def _initial_weights(self, width: int) -> Iterator[Array | Iterator[Array]]:
+        """[W1, b1, W2, ...], each drawn when it is asked for, most of them some rows at a time."""
+        for k, (layer, n_inputs) in enumerate(self._with_widths(width)):
 
-            def draw(count: int, substream: int = k) -> Array:
-                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
+            def draw(count: int, start: int, substream: int = k) -> Array:
+                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count, start)
 
-            yield from layer.initial_weights(draw, width)
-            width = layer.units
+            yield from layer.initial_weights(draw, n_inputs)
 
-    def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
+    def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
         initial = optimizer.initial_states()
         if any(initial.values()):
-            shapes = self._shapes(n_inputs)
+            layers = self._with_widths(n_inputs)
+            shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
             network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
         return network
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
-        # A multiplication and an addition for each weight, forward; as much again for each of the two gradients.
-        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes(self._n_inputs)[::2])
+        self._flops_per_row = self._flops_forward(n_inputs)
+        # Of each layer's output.
+        self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
+
+    def _flops_forward(self, n_inputs: int) -> float:
+        """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
+        return 2.0 * sum(layer.products(width) for layer, width in self._with_widths(n_inputs))
 
     def _built(self) -> Network:
         if self._network is None:
@@ -313,13 +339,16 @@ class Sequential:
         Returns
         -------
         list of ndarray
-            ``[W1, b1, W2, b2, ...]`` with W of shape (n_inputs, n_outputs) and b of shape (n_outputs,).
+            ``[W1, b1, W2, b2, ...]`` with W of shape (n_inputs, n_outputs) and b of shape (n_outputs,); in its place
+            ``gain, shift, running mean, running variance`` of a `BatchNorm` and ``gain, shift`` of a `LayerNorm`, all
+            of shape (n_inputs,).
 
         Raises
         ------
         NotBuiltError
         """
-        return self._built().get_weights()
+        network = self._built()
+        return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Replace all weights. The optimizer's state stays as it is.
@@ -338,8 +367,11 @@ class Sequential:
             If something does not consist of real numbers.
         """
         network = self._built()
-        shapes = self._shapes(self._n_inputs)
-        network.set_weights(read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite))
+        shapes = self._weight_shapes()
+        arrays = read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite)
+        of_batches = [name.startswith(("mean", "variance")) for name in shapes]
+        network.set_weights([array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered])
+        network.set_statistics([array for array, gathered in zip(arrays, of_batches, strict=True) if gathered])
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -366,7 +398,8 @@ class Sequential:
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
         batch_size : int, None or "auto"
-            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer.
+            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer. For
+            an optimizer that needs all rows at once "auto" is all.
         shuffle : bool
             Whether each epoch has an order of its own, which depends on `seed` and the number of the epoch.
         sample_weight : array_like of shape (n,), optional
@@ -394,7 +427,8 @@ class Sequential:
 
         Notes
         -----
-        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice.
+        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
+        once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
 
         Examples
         --------
@@ -407,12 +441,12 @@ class Sequential:
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
         verbose = read_verbose(verbose)
         rows = self._read_rows(X, y, sample_weight, class_weight)
-        plan = self._plan(len(rows), read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle), rows)
+        batch_size, shuffle = self._read_batches(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
         if self._network is None:
             self.build(rows.X.shape[1])
         history = self.history = History()
-        run = Run(self._built(), self._scalars, rows, plan, self._counters, history)
+        run = self._run(rows, batch_size, shuffle)
         if validation is not None:
             run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
         if verbose:
@@ -420,10 +454,42 @@ class Sequential:
         run.epochs(n_epochs)
         return history
 
-    def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
-        widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
-        flops = 6.0 * batch_size * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
-        return Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+    def _read_batches(self, batch_size: Any, n_rows: int) -> int:
+        """Rows per step, which is all of them where the optimizer needs that."""
+        if not isinstance(self._optimizer, Method):
+            rows = read_batch_size(batch_size, n_rows)
+            self._refuse_single_rows(rows)
+            return rows
+        name = type(self._optimizer).__name__
+        for k, layer in enumerate(self._layers):
+            if isinstance(layer, (Dropout, BatchNorm)):
+                expected = f"layers by which the loss depends on weights and rows alone: {name} needs that"
+                remedy = "use fg.Adam(), or leave the layer out"
+                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, remedy))
+        rows = n_rows if batch_size == "auto" else read_batch_size(batch_size, n_rows)
+        if rows < n_rows:
+            expected = f"None or {n_rows}: {name} needs all rows at once"
+            raise ValueError(refusal("batch_size", str(rows), expected, "pass batch_size=None, or use fg.Adam()"))
+        return rows
+
+    def _run(self, rows: Rows, batch_size: int, shuffle: bool) -> Run | WholeRun:
+        network, counters, history = self._built(), self._counters, self.history
+        if not isinstance(self._optimizer, Method):
+            flops = 3.0 * batch_size * self._flops_per_row
+            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+            return Run(network, self._scalars, rows, plan, counters, history)
+
+        def loss() -> float:
+            return self._evaluate(rows)["loss"]
+
+        counters.unfinished = None
+        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history)
+
+    def _refuse_single_rows(self, batch_size: int) -> None:
+        if batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self._layers):
+            expected = "at least 2 rows: BatchNorm learns nothing from one"
+            raise ValueError(refusal("batch_size", "1", expected, "take larger batches, or LayerNorm"))
 
     def train_on_batch(
         self,
@@ -473,17 +539,20 @@ class Sequential:
             X, y, weights = rows.X, rows.targets, rows.weights
         counters, sums = self._counters, self._step_view
         n_rows = len(X)  # type: ignore[arg-type]
+        if n_rows == 1:
+            self._refuse_single_rows(1)
         sums[0] = sums[1] = 0.0
         status, done = network.train(
             X,  # type: ignore[arg-type]
             y,  # type: ignore[arg-type]
             weights,
             batch_size=n_rows,
-            seed=0,
+            seed=self._seed,
             shuffle=False,
             epoch=0,
             step=0,
             n_steps=1,
+            steps_before=counters.steps,
             scalars=self._scalars.row(counters.optimizer_steps + 1),
             losses=self._step_sums,
             n_threads=self._team(3.0 * self._flops_per_row * n_rows),
@@ -605,7 +674,7 @@ class Sequential:
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
                 X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-            shape = (len(X), self._layers[layer].units)
+            shape = (len(X), self._widths[layer])
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
@@ -669,10 +738,11 @@ class Sequential:
         return values
 
     def _penalty_value(self, network: Network) -> float:
-        if not any(spec.l1 or spec.l2 for spec in self._specs):
+        if not any(isinstance(spec, DenseSpec) and (spec.l1 or spec.l2) for spec in self._specs):
             return 0.0
-        matrices = network.get_weights()[::2]
-        return sum(Penalty(spec.l1, spec.l2)(W) for spec, W in zip(self._specs, matrices, strict=True))
+        specs = [spec for spec in self._specs if not isinstance(spec, DropoutSpec)]
+        pairs = zip(specs, network.get_weights()[::2], strict=True)
+        return sum(Penalty(spec.l1, spec.l2)(W) for spec, W in pairs if isinstance(spec, DenseSpec))
 
     def loss_and_gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -690,7 +760,8 @@ class Sequential:
         -------
         loss : float
         gradients : list of ndarray
-            ``[dW1, db1, dW2, ...]``, shaped as `get_weights` gives them.
+            ``[dW1, db1, dW2, ...]``, in the order and of the shapes of `get_weights`. By running statistics they are
+            zero: what is learnt from does not depend on them.
 
         Raises
         ------
@@ -709,18 +780,26 @@ class Sequential:
         network = self._built()
         rows = self._read_rows(X, y, sample_weight, None)
         n_threads = self._team(3.0 * self._flops_per_row * len(rows))
-        return network.loss_and_gradients(rows.X, rows.targets, rows.weights, n_threads=n_threads)
+        loss, gradients = network.loss_and_gradients(
+            rows.X,
+            rows.targets,
+            rows.weights,
+            seed=self._seed,
+            steps_before=self._counters.steps,
+            n_threads=n_threads,
+        )
+        return loss, self._in_order(gradients, map(np.zeros_like, network.get_statistics()))
 
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:
         """Print the layers with their shapes and parameters, and how the model is trained."""
         built = self._network is not None
-        lines = [f"{'layer':<8}{'output':>10}{'parameters':>13}  activation"]
-        n_inputs: int | None = self._n_inputs if built else None
-        for k, layer in enumerate(self._layers):
-            count = f"{(n_inputs + 1) * layer.units:,}" if n_inputs is not None else "not built"
-            lines.append(f"Dense {k:<2}{layer.units:>10,}{count:>13}  {spelled(layer.activation, ACTIVATIONS)[:40]}")
-            n_inputs = layer.units
+        lines = [f"   {'output':>10}{'parameters':>13}  layer"]
+        for k, (layer, n_inputs) in enumerate(self._with_widths(self._n_inputs)):
+            known = built or isinstance(layer, Dense)
+            width = f"{layer.n_outputs(n_inputs):,}" if known else ""
+            count = f"{sum(map(math.prod, layer.parameter_shapes(n_inputs).values())):,}" if built else "not built"
+            lines.append(f"{k:>3}{width:>10}{count:>13}  {layer!r}")
         lines.append(f"inputs {self._n_inputs:,}, parameters {self.n_parameters:,}" if built else "not built")
         loss = self._loss
         lines.append(f"loss {loss.name if loss else 'none'}, optimizer {self._optimizer!r}")
@@ -729,7 +808,7 @@ class Sequential:
         lines.append(
             f"{self._dtype}, backend {self.backend}, {self.n_epochs_done} epochs, {self.n_steps_done} steps done"
         )
-        if loss is not None and loss.link == self._layers[-1].activation.name != "linear":
+        if loss is not None and loss.link == self._last.activation.name != "linear":
             lines.append(f"note: the loss applies {loss.link} to the output of a layer that has applied it already")
         print("\n".join(lines))
 
@@ -767,6 +846,7 @@ class Sequential:
         if self._network is not None:
             state["n_inputs"] = self._n_inputs
             state["weights"] = self._network.get_weights()
+            state["statistics"] = self._network.get_statistics()
             state["slots"] = self._network.get_slots()
         return state
 
@@ -776,6 +856,7 @@ class Sequential:
         if "weights" in state:
             network = self._new_network(state["n_inputs"], self._optimizer)
             network.set_weights(state["weights"])
+            network.set_statistics(state["statistics"])
             network.set_slots(state["slots"])
             self._take(network, state["n_inputs"])
         self._counters = state["counters"]

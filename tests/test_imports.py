@@ -16,16 +16,17 @@ PACKAGE = Path(fastgd.__file__).parent
 # From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
 # exist yet have their place already.
 TIERS = [
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimize", "kernels"},
+    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization", "kernels"},
     {"model"},
     {"callbacks"},
     {"training"},
     {"layers"},
+    {"methods"},
     {"initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},
-    {"errors"},
+    {"differences", "errors"},
     {"_formula"},
 ]
 TIER = {name: k for k, tier in enumerate(TIERS) for name in tier}

@@ -45,9 +45,9 @@ def digits():
 
 
 def two_classes():
-    """The same digits, small and large ones, by name."""
+    """The same digits, small and large ones."""
     X, y = digits()
-    return X, np.where(y > 4, "large", "small")
+    return X, np.where(y > 4, 7, -3)
 
 
 def several_labels():
@@ -388,7 +388,7 @@ def test_class_weights_multiply_sample_weights():
     """A table, or so that every class has the same total."""
     X, y = two_classes()
     settings = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
-    table = {"large": 3.0, "small": 0.5}
+    table = {7: 3.0, -3: 0.5}
     by_row = np.array([table[label] for label in y])
     a = ours.MLPClassifier(class_weight=table, **settings).fit(X, y, 2 * np.ones(len(y)))
     b = ours.MLPClassifier(**settings).fit(X, y, 2 * by_row)
@@ -492,3 +492,63 @@ def test_the_papers_form_is_the_same_for_any_number_of_threads():
     ]
     np.testing.assert_array_equal(fitted[0].coefs_[0], fitted[1].coefs_[0])
     assert fitted[0].loss_curve_[-1] < fitted[0].loss_curve_[0]
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_layers_that_normalise_and_drop(normalization, dropout):
+    """They train, predict the same twice, go on after a copy to the bit, and have gradients by their inputs."""
+    X, y = digits()
+    settings = {"dropout": dropout, "normalization": normalization, "learning_rate_init": 0.01}
+    classifier = ours.MLPClassifier((32, 16), max_iter=40, random_state=0, **settings)
+    classifier.fit(X, y)
+    assert classifier.score(X, y) > 0.9
+    assert [w.shape for w in classifier.coefs_] == [(64, 32), (32, 16), (16, 10)]
+    assert (classifier.n_layers_, [len(b) for b in classifier.intercepts_]) == (4, [32, 16, 10])
+    step = np.zeros(64)
+    step[20] = 1e-6
+    change = classifier.decision_function(X[:3] + step) - classifier.decision_function(X[:3] - step)
+    np.testing.assert_allclose(classifier.input_gradients(X[:3], 4)[:, 20], change[:, 4] / 2e-6, atol=1e-6)
+    copied = pickle.loads(pickle.dumps(classifier))
+    for estimator in (classifier, copied):
+        estimator.partial_fit(X, y)
+    np.testing.assert_array_equal(copied.predict_proba(X), classifier.predict_proba(X))
+
+
+def test_what_lbfgs_cannot_train_is_refused():
+    """It sees all rows at once, and always the same loss."""
+    for given in ({"dropout": 0.5}, {"normalization": "batch"}):
+        with pytest.raises(ValueError, match="dropout and batch normalization"):
+            ours.MLPClassifier(solver="lbfgs", **given).fit(*digits())
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_intervals_and_standard_deviations(n_outputs):
+    """Of noise that grows with the feature, by quantiles and by the likelihood of a normal distribution."""
+    draw = np.random.default_rng(0)
+    X = draw.uniform(-1, 1, (3000, 1))
+    noise = 0.1 + 0.4 * (X + 1) / 2
+    y = np.sin(3 * X) * np.arange(1, n_outputs + 1) + noise * draw.normal(size=(3000, n_outputs))
+    y = y[:, 0] if n_outputs == 1 else y
+    settings = {"hidden_layer_sizes": (24,), "activation": "tanh", "learning_rate_init": 0.01, "random_state": 0}
+    levels = fg.losses.quantiles(levels=[0.05, 0.5, 0.95], non_crossing=True)
+    for loss in (levels, "gaussian_nll"):
+        regressor = ours.MLPRegressor(loss, max_iter=80, **settings).fit(X, y)
+        limits = regressor.predict_interval(X)
+        assert limits.shape == (*y.shape, 2)
+        assert np.mean((limits[..., 0] < y) & (y < limits[..., 1])) == pytest.approx(0.9, abs=0.03)
+        assert regressor.score(X, y) > 0.8
+    mean, deviation = regressor.predict(X, return_std=True)
+    np.testing.assert_array_equal(mean, regressor.predict(X))
+    np.testing.assert_allclose(
+        np.corrcoef(deviation.ravel(), np.broadcast_to(noise, (3000, n_outputs)).ravel())[0, 1], 1, atol=0.1
+    )
+
+
+def test_losses_without_intervals_say_so():
+    """And what to use instead."""
+    X, y = numbers()
+    regressor = ours.MLPRegressor(max_iter=2).fit(X, y)
+    assert not hasattr(regressor, "predict_interval")
+    with pytest.raises(ValueError, match="gaussian_nll"):
+        regressor.predict(X, return_std=True)

@@ -688,6 +688,7 @@ def trained_network(backend, x, y, l2, **schedule):
         epoch=0,
         step=0,
         n_steps=6,
+        steps_before=0,
         scalars=network.optimizer.scalars(1, 6),
         losses=np.zeros((2, 2)),
         n_threads=1,

@@ -7,7 +7,7 @@ counters. The generator is Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, "Par
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,16 +20,23 @@ SHUFFLE_STREAM = 1
 INITIAL_WEIGHTS_STREAM = 2
 """Weights at the start; the substream is the layer."""
 
+SEARCH_STREAM = 4
+"""What random search tries; the substream is the iteration."""
+
 MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 WORD = 0xFFFFFFFF
 LOW = np.uint64(WORD)
 HIGH = np.uint64(32)
 
+DROPOUT_STREAM = 3
+"""Which elements dropout keeps; with the layer's number in the upper bits. The substream is the number of the step."""
+
 # Small enough that a round's arrays stay in the second-level cache.
 BLOCKS_AT_ONCE = 4096
 
 Words = tuple["npt.NDArray[np.uint64]", ...]
+Kept: TypeAlias = "npt.NDArray[np.bool_]"
 
 
 def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
@@ -56,8 +63,10 @@ def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
     return c0, c1, c2, c3
 
 
-def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[np.float64]:
-    """The first draws of a stream.
+def uniform(
+    seed: int, stream: int, substream: int, count: int, start: int = 0
+) -> npt.NDArray[np.float64]:
+    """Draws of a stream, one after the other.
 
     Parameters
     ----------
@@ -66,6 +75,8 @@ def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[n
     stream, substream : int
         From 0 to 2**32 - 1.
     count : int
+    start : int
+        Number of the first one; even.
 
     Returns
     -------
@@ -76,13 +87,40 @@ def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[n
     draws = np.empty((n_blocks, 2))
     for first in range(0, n_blocks, BLOCKS_AT_ONCE):
         last = min(first + BLOCKS_AT_ONCE, n_blocks)
-        index = np.arange(first, last, dtype=np.uint64)
+        index = np.arange(start // 2 + first, start // 2 + last, dtype=np.uint64)
         which = [np.full(len(index), word, np.uint64) for word in (stream, substream)]
         words = philox4x32((index & LOW, index >> HIGH, *which), (seed & WORD, seed >> 32))
         for k in range(2):
             draw = words[2 * k] | words[2 * k + 1] << HIGH
             draws[first:last, k] = (draw >> np.uint64(11)) * 2.0**-53
     return draws.reshape(-1)[:count]
+
+
+def kept_by_dropout(seed: int, step: int, layer: int, shape: tuple[int, int], rate: float) -> Kept:
+    """Which elements of a layer's output stay in a step.
+
+    Each has a draw of 32 bits: column and a fourth of the row are the counter, what is left of the row chooses one of
+    its four words.
+
+    Parameters
+    ----------
+    seed, step, layer : int
+    shape : tuple of int
+        Rows of the batch, columns.
+    rate : float
+        The share that goes, in [0, 1); rounded down to a multiple of 2**-32.
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    n_rows, n_columns = shape
+    blocks, columns = np.meshgrid(np.arange(-(-n_rows // 4)), np.arange(n_columns), indexing="ij")
+    which = [np.full(blocks.shape, word & WORD, np.uint64) for word in (DROPOUT_STREAM | layer << 8, step)]
+    words = philox4x32((columns.astype(np.uint64), blocks.astype(np.uint64), *which), (seed & WORD, seed >> 32))
+    rows = np.stack(words, axis=1).reshape(-1, n_columns)[:n_rows]
+    kept: Kept = rows >= np.uint64(rate * 2.0**32)
+    return kept
 
 
 def permutation(seed: int, epoch: int, n: int) -> npt.NDArray[np.intp]:

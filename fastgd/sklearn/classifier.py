@@ -82,6 +82,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         Multiplies the sample weights. In `partial_fit`, ``"balanced"`` counts the rows of all calls so far.
     l1_ratio : float, default=0
         The part of `alpha` that penalises absolute values rather than squares.
+    dropout : float, default=0
+        The share of each hidden layer's outputs that are left out in a step.
+    normalization : {"batch", "layer", None}, default=None
+        Of each hidden layer, before its activation.
     max_seconds : float or None, default=None
         `fit` ends after the epoch in which so much time has passed.
     dialect : {"sklearn", None}, default="sklearn"
@@ -161,6 +165,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         loss: Any = "log_loss",
         class_weight: Any = None,
         l1_ratio: float = 0.0,
+        dropout: float = 0.0,
+        normalization: str | None = None,
         max_seconds: float | None = None,
         dialect: str | None = "sklearn",
         n_threads: int | None = None,
@@ -191,6 +197,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         self.loss = loss
         self.class_weight = class_weight
         self.l1_ratio = l1_ratio
+        self.dropout = dropout
+        self.normalization = normalization
         self.max_seconds = max_seconds
         self.dialect = dialect
         self.n_threads = n_threads

@@ -48,8 +48,7 @@ class Epochs:
         self.model, self.samples, self.batch_size = model, samples, batch_size
         self.shuffle, self.random_state = shuffle, random_state
         self.order = np.arange(len(samples))
-        widths = [samples.X.shape[1], *(layer.units for layer in model.layers)]
-        self.flops_per_step = 6.0 * batch_size * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        self.flops_per_step = 3.0 * batch_size * model._flops_per_row
         self.pace = Pace(self.flops_per_step)
 
     def _next_order(self) -> Array | None:
@@ -144,11 +143,12 @@ class Epochs:
             targets,
             weights,
             batch_size=min(self.batch_size, len(X)),
-            seed=0,
+            seed=model.seed,
             shuffle=False,
             epoch=0,
             step=step,
             n_steps=n_steps,
+            steps_before=model.n_steps_done,
             scalars=model._scalars.rows(model._counters.optimizer_steps + 1, n_steps),
             losses=sums,
             n_threads=choose(model.n_threads, self.flops_per_step, n_steps * self.flops_per_step),

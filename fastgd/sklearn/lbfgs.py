@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
+from ..methods import CONVERGED, LBFGS
 from ..threads import choose
 from .samples import Samples
 
@@ -18,15 +18,36 @@ if TYPE_CHECKING:
     from ..model import Sequential
 
 
-def packed(weights: list[Array]) -> Array:
-    """All of them in one float64 vector."""
-    return np.concatenate([w.ravel() for w in weights], dtype=np.float64)
+class MeanLoss:
+    """The weighted mean loss over all rows, penalties included, as a function of all that a model learns."""
 
+    def __init__(self, model: Sequential, samples: Samples) -> None:
+        self.network, self.samples, self.dtype = model._built(), samples, model.dtype
+        self.shapes = [w.shape for w in self.network.get_weights()]
+        flops = 3.0 * len(samples) * model._flops_per_row
+        self.n_threads = choose(model.n_threads, flops, flops)
 
-def unpacked(vector: Array, like: list[Array]) -> list[Array]:
-    """The arrays that `packed` made a vector of."""
-    ends = np.cumsum([w.size for w in like])[:-1]
-    return [part.reshape(w.shape) for part, w in zip(np.split(vector, ends), like, strict=True)]
+    @property
+    def weights(self) -> Array:
+        """The model's present ones."""
+        return np.concatenate([w.ravel() for w in self.network.get_weights()], dtype=np.float64)
+
+    @weights.setter
+    def weights(self, x: Array) -> None:
+        pieces = np.split(x, np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1])
+        # Weights that the dtype cannot hold become infinite, and so does the loss: the method will avoid them.
+        with np.errstate(over="ignore"):
+            self.network.set_weights([w.reshape(shape) for w, shape in zip(pieces, self.shapes, strict=True)])
+
+    def value(self, x: Array) -> float:
+        """The loss."""
+        return self.value_and_gradient(x)[0]
+
+    def value_and_gradient(self, x: Array) -> tuple[float, Array]:
+        """The loss and its gradient."""
+        self.weights = x
+        loss, gradients = self.samples.loss_and_gradients(self.network, self.dtype, self.n_threads)
+        return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
 
 
 def minimize(
@@ -52,35 +73,22 @@ def minimize(
     report : callable
         Is told the number and the loss of each iteration.
     """
-    network, like, n_iter = model._built(), model.get_weights(), 0
-    flops = 6.0 * len(samples) * sum(w.size for w in like)
-    n_threads = choose(model.n_threads, flops, flops)
+    objective, n_iter = MeanLoss(model, samples), 0
 
-    def loss_and_gradient(vector: Array) -> tuple[float, Array]:
-        network.set_weights(unpacked(vector, like))
-        loss, gradients = samples.loss_and_gradients(network, model.dtype, n_threads)
-        return loss, packed(gradients)
-
-    def each_iteration(intermediate_result: Any) -> None:
+    def each_iteration(x: Array, loss: float, gradient: Array | None) -> bool:
         nonlocal n_iter
         n_iter += 1
-        report(n_iter, float(intermediate_result.fun))
+        report(n_iter, loss)
+        return False
 
-    found = scipy.optimize.minimize(
-        loss_and_gradient,
-        packed(like),
-        method="L-BFGS-B",
-        jac=True,
-        callback=each_iteration,
-        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-    )
-    network.set_weights(unpacked(found.x, like))
-    if found.status != 0:
+    outcome = LBFGS(max_evaluations=max_fun).run(objective, objective.weights, max_iter, tol, each_iteration)
+    objective.weights = outcome.x
+    if outcome.status != CONVERGED:
         warnings.warn(
-            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}):\n{found.message}\n\n"
+            f"lbfgs failed to converge after {outcome.n_iterations} iteration(s):\n{outcome.message}\n\n"
             f"Increase the number of iterations to improve the convergence (max_iter={max_iter}).\n"
             "You might also want to scale the data.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return min(found.nit, max_iter), float(found.fun)
+    return outcome.n_iterations, outcome.fun

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .._formula import ACTIVATIONS, Activation
 from ..errors import DivergenceError, refusal
 from ..inputs import real_array
-from ..layers import Dense
+from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from ..model import Sequential
 from ..optimizers import BY_NAME, Optimizer
 from ..penalties import ElasticNet
@@ -28,6 +28,7 @@ from ..training import DeferredInterrupt
 from . import lbfgs
 from .epochs import Epochs
 from .samples import Samples, dense_blocks
+from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "normalization": [StrOptions({"batch", "layer"}), None],
         "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "dialect": [StrOptions({"sklearn"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -115,12 +118,17 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Coefficients and intercepts as lists, the same ones until the model is trained again."""
         model = self._fitted_model(name)
         if "_lists" not in self.__dict__:
-            weights = model.get_weights()
+            weights, places = model.get_weights(), self._places(model)
             for array in weights:
                 # A change in place would not reach the engine: better that it fails.
                 array.flags.writeable = False
-            self._lists = (weights, weights[::2], weights[1::2])
+            self._lists = (weights, [weights[k] for k in places], [weights[k + 1] for k in places])
         return self._lists[1:]
+
+    @staticmethod
+    def _places(model: Sequential) -> list[int]:
+        """Where the matrices of dense layers stand among the weights; the biases of each come next."""
+        return [k for k, name in enumerate(model._weight_shapes()) if name.startswith("W")]
 
     @property
     def coefs_(self) -> list[Array]:
@@ -147,7 +155,9 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if "_lists" not in self.__dict__:
             return
         pushed, coefs, intercepts = self._lists
-        here = [array for pair in zip(coefs, intercepts, strict=True) for array in pair]
+        here = list(pushed)
+        for k, W, b in zip(self._places(self._model), coefs, intercepts, strict=True):
+            here[k : k + 2] = W, b
         if any(a is not b for a, b in zip(here, pushed, strict=True)):
             self._model.set_weights(here)
             pushed[:] = here
@@ -177,15 +187,29 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise ValueError(refusal("activation", f"{len(each)} of them", expected, "pass one for all: 'relu'"))
         return [SAME_ACTIVATION.get(a, a) if isinstance(a, str) else a for a in each]
 
+    def _hidden_layers(self) -> list[Layer]:
+        """Each dense layer with the normalisation and the dropout that follow it."""
+        layers: list[Layer] = []
+        units = self._units()
+        for n, activation in zip(units, self._activations(len(units)), strict=True):
+            if self.normalization is None:
+                layers.append(Dense(n, activation))
+            else:
+                norm = BatchNorm if self.normalization == "batch" else LayerNorm
+                layers += [Dense(n), norm(activation=activation)]
+            if self.dropout:
+                layers.append(Dropout(self.dropout))
+        return layers
+
     def _new_model(self, n_features: int, dtype: Any, total_weight: float) -> Sequential:
         """Built, with weights drawn as scikit-learn draws them."""
-        units = self._units()
-        activations = self._activations(len(units))
         loss, n_summed = self._loss_of_targets()
+        n_units = self.n_outputs_ * loss.outputs_per_target
         alpha = self.alpha / n_summed / total_weight
-        seed = 0 if self.dialect == "sklearn" else int(self._random_state.randint(np.iinfo(np.int32).max))
+        draws = self.dialect is None or self.dropout
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if draws else 0
         model = Sequential(
-            [*map(Dense, units, activations), Dense(self.n_outputs_)],
+            [*self._hidden_layers(), Dense(n_units)],
             loss=loss,
             optimizer="sgd" if self.solver == "lbfgs" else solver_of(self, n_summed),
             penalty=ElasticNet(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)),
@@ -193,7 +217,11 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             seed=seed,
             n_threads=self.n_threads,
         ).build(n_features)
-        model.set_weights(self._initial_weights([n_features, *units, self.n_outputs_]))
+        weights, places = model.get_weights(), self._places(model)
+        drawn = self._initial_weights([n_features, *self._units(), n_units])
+        for k, W, b in zip(places, drawn[::2], drawn[1::2], strict=True):
+            weights[k : k + 2] = W, b
+        model.set_weights(weights)
         return model
 
     def _initial_weights(self, widths: list[int]) -> list[Array]:
@@ -211,7 +239,13 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ) -> Self:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        self._activations(len(self._units()))
+        self._hidden_layers()
+        if self.solver == "lbfgs" and (self.dropout or self.normalization == "batch"):
+            what, expected = (
+                "dropout and batch normalization",
+                "neither with solver='lbfgs', which sees all rows at once",
+            )
+            raise ValueError(refusal(what, "one of them", expected, "use solver='adam'"))
         first_pass = "_model" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = validate_data(
             self,
@@ -289,7 +323,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         dtype = np.float32 if samples.X.dtype in (np.float32, np.float16) else np.float64
         total = samples.total_weight if self.solver == "lbfgs" else 1.0
         self._model = self._new_model(n_features, dtype, total)
-        self.n_layers_ = len(self._model.layers) + 1
+        self.n_layers_ = len(self._units()) + 2
         self.loss_curve_ = []
         self.validation_loss_curve_ = self.validation_scores_ = None
         self._no_improvement_count = 0
@@ -336,7 +370,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _train(self, epochs: Epochs, held_out: Any, max_iter: int, interrupt: DeferredInterrupt) -> bool:
         """Epoch by epoch; whether it ended because there is no more improvement or no more time."""
-        n_summed, optimizer = self._loss_of_targets()[1], self._model.optimizer
+        n_summed = self._loss_of_targets()[1]
+        optimizer: Any = self._model.optimizer
         start, self.n_iter_ = time.perf_counter(), 0
         while self.n_iter_ < max_iter:
             self.loss_ = epochs.run(interrupt) * n_summed
@@ -426,13 +461,9 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Of a layer, for checked X; the last one's with the link applied unless `raw`."""
         model = self._model
         link = layer == -1 and not raw
-        out = np.empty((X.shape[0], model.layers[layer].units), model.dtype)
-        for rows, dense in dense_blocks(X, model.dtype):
-            if link:
-                model.predict(dense, out=out[rows])
-            else:
-                model.transform(dense, layer, out=out[rows])
-        return out
+        blocks = (dense for _, dense in dense_blocks(X, model.dtype))
+        parts = [model.predict(dense) if link else model.transform(dense, layer) for dense in blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
     def _n_features_out(self) -> int:
@@ -466,29 +497,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = self._read_X(X)
-        parts = [self._gradients_of_rows(dense, output) for _, dense in dense_blocks(X, self._model.dtype)]
-        return np.concatenate(parts)
-
-    def _gradients_of_rows(self, X: Array, output: int) -> Array:
-        model = self._model
-        weights, inputs = model.get_weights(), np.ascontiguousarray(X, model.dtype)
-        kept = []
-        for k, layer in enumerate(model.layers):
-            out = np.empty((len(X), layer.units), model.dtype)
-            kept.append(np.empty_like(out))
-            model._backend.dense_forward(inputs, weights[2 * k], weights[2 * k + 1], layer.activation, out, kept[-1])
-            inputs = out
-        delta = np.zeros_like(inputs)
-        delta[:, output] = 1.0
-        for k in reversed(range(len(model.layers))):
-            W = weights[2 * k]
-            before = np.empty((len(X), len(W)), model.dtype)
-            dw, db = np.empty_like(W), np.empty(W.shape[1], model.dtype)
-            spare = np.zeros_like(before)
-            model._backend.dense_backward(spare, W, kept[k], delta, model.layers[k].activation, before, dw, db)
-            delta = before
-        return delta
+        blocks = dense_blocks(self._read_X(X), self._model.dtype)
+        return np.concatenate([input_gradients(self._model, dense, output) for _, dense in blocks])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from .._formula import Loss
+from .._formula.interval import check
 from .._kernels import get_backend
+from ..errors import refusal
 from ..inputs import read_loss, read_targets
 from .multilayer import Multilayer
 
@@ -34,12 +36,13 @@ class MLPRegressor(RegressorMixin, Multilayer):
     ----------
     loss : str or Loss, default="squared_error"
         ``"squared_error"`` (halved, as scikit-learn's), ``"poisson"``, or a loss of `fastgd.losses` for numbers, such
-        as ``"huber"`` or ``fg.losses.quantile(level=0.9)``.
+        as ``"huber"`` or ``fg.losses.quantile(level=0.9)``; with ``"quantiles"`` and ``"gaussian_nll"`` there is
+        `predict_interval`.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As of scikit-learn; see `MLPClassifier`.
-    l1_ratio, max_seconds, dialect, n_threads
+    l1_ratio, dropout, normalization, max_seconds, dialect, n_threads
         See `MLPClassifier`.
 
     Attributes
@@ -98,6 +101,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         l1_ratio: float = 0.0,
+        dropout: float = 0.0,
+        normalization: str | None = None,
         max_seconds: float | None = None,
         dialect: str | None = "sklearn",
         n_threads: int | None = None,
@@ -127,6 +132,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.l1_ratio = l1_ratio
+        self.dropout = dropout
+        self.normalization = normalization
         self.max_seconds = max_seconds
         self.dialect = dialect
         self.n_threads = n_threads
@@ -138,7 +145,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
 
     def _encode(self, y: Any, dtype: Any) -> Array:
         loss, find = self._loss_of_targets()[0], get_backend("cython").first_nonfinite
-        return read_targets(y, loss, len(y), self.n_outputs_, np.dtype(np.float64), find)
+        n_units = self.n_outputs_ * loss.outputs_per_target
+        return read_targets(y, loss, len(y), n_units, np.dtype(np.float64), find)
 
     def _decode(self, targets: Array) -> Array:
         return targets
@@ -158,7 +166,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
         return constants
 
     def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
-        outputs = self._outputs(X)
+        outputs = self._centre(self._outputs(X))
         return float(r2_score(y, outputs, sample_weight=sample_weight)) if np.isfinite(outputs).all() else np.nan
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -205,16 +213,73 @@ class MLPRegressor(RegressorMixin, Multilayer):
         """
         return self._fit(X, y, sample_weight, True)
 
-    def predict(self, X: Any) -> Array:
+    # ------------------------------------------------------------------------------------------------------ asking
+    def _grouped(self, outputs: Array) -> Array:
+        """Outputs as (n_samples, n_outputs, outputs per target)."""
+        return outputs.reshape(len(outputs), self.n_outputs_, -1)
+
+    def _levels(self) -> list[float] | None:
+        """Of the quantiles that are learnt, if they are."""
+        loss = self._loss_of_targets()[0]
+        return list(loss.parameters["levels"]) if loss.name == "quantiles" else None
+
+    def _centre(self, outputs: Array) -> Array:
+        """One prediction for each target: the mean, or of several quantiles the one nearest to the median."""
+        levels = self._levels()
+        place = 0 if levels is None else int(np.argmin(np.abs(np.array(levels) - 0.5)))
+        return self._grouped(outputs)[:, :, place]
+
+    def _shaped(self, predictions: Array) -> Array:
+        return predictions[:, 0] if self.n_outputs_ == 1 else predictions
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predictions.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool
+            Whether to return standard deviations as well; for ``loss="gaussian_nll"``.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Means, or whatever the loss makes of them; of several quantiles the one nearest to the median. With
+            `return_std` a tuple of two such arrays.
         """
+        if return_std and self._loss_of_targets()[0].name != "gaussian_nll":
+            remedy = "make the regressor with loss='gaussian_nll'"
+            raise ValueError(refusal("return_std", "True", "a loss that learns variances, too", remedy))
         outputs = self._outputs(self._read_X(X))
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        predictions = self._shaped(self._centre(outputs))
+        if not return_std:
+            return predictions
+        return predictions, self._shaped(np.sqrt(self._grouped(outputs)[:, :, 1]))
+
+    def _check_interval(self) -> bool:
+        if self._loss_of_targets()[0].name not in ("quantiles", "gaussian_nll"):
+            raise AttributeError(f"loss {self.loss!r} gives no intervals; use 'quantiles' or 'gaussian_nll'")
+        return True
+
+    @available_if(lambda estimator: estimator._check_interval())
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Where targets are expected: from the lowest to the highest of the quantiles, or about the mean.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        coverage : float
+            Between 0 and 1: the share of targets within, for ``loss="gaussian_nll"``. Quantiles have their levels.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+        """
+        outputs = self._grouped(self._outputs(self._read_X(X)))
+        if self._levels() is None:
+            check("coverage", coverage, "(0, 1)")
+            half = scipy.special.ndtri((1.0 + coverage) / 2.0) * np.sqrt(outputs[:, :, 1:])
+            limits = np.concatenate([outputs[:, :, :1] - half, outputs[:, :, :1] + half], axis=2)
+        else:
+            limits = outputs[:, :, [0, -1]]
+        return self._shaped(limits)

@@ -88,8 +88,10 @@ class Samples:
 
     def loss_and_gradients(self, network: Network, dtype: np.dtype[Any], n_threads: int) -> tuple[float, list[Array]]:
         """Of the weighted mean with penalties: that of the blocks is the mean of theirs, penalties being the same."""
+        # No layer draws anything, so that seed and step do not matter.
+        moment = {"seed": 0, "steps_before": 0, "n_threads": n_threads}
         if not self.is_sparse:
-            loss, gradients = network.loss_and_gradients(self.X, self.targets, self.weights, n_threads=n_threads)
+            loss, gradients = network.loss_and_gradients(self.X, self.targets, self.weights, **moment)
             return loss + self.mean_of_constants(self.weights), gradients
         loss, total = self.mean_of_constants(self.weights), self.total_weight
         sums: list[Array] = []
@@ -97,7 +99,7 @@ class Samples:
             share = (len(X) if weights is None else float(weights.sum())) / total
             if share == 0.0:
                 continue
-            of_block, gradients = network.loss_and_gradients(X, targets, weights, n_threads=n_threads)
+            of_block, gradients = network.loss_and_gradients(X, targets, weights, **moment)
             loss += share * of_block
             scaled = [g * g.dtype.type(share) for g in gradients]
             sums = [a + b for a, b in zip(sums, scaled, strict=True)] if sums else scaled

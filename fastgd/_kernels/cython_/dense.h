@@ -188,13 +188,15 @@ static int update_run(const dense_layer *layer, const update_rule *rule, void *c
 static int update_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, REAL *gradient)
 {
     char *weight = (char *)panel_row(&layer->weight, unit->panel, unit->row);
-    ptrdiff_t offset = weight - layer->weight.data, penalized = unit->rows * unit->width;
+    ptrdiff_t offset = weight - layer->weight.data, above_bias = unit->rows * unit->width;
+    /* Gains are no weights: nothing draws them towards zero. */
+    ptrdiff_t penalized = layer->kind == DENSE ? above_bias : 0;
     void *arrays[2 + FASTGD_MAX_STATES];
     arrays[0] = weight;
     arrays[1] = gradient;
     for (ptrdiff_t s = 0; s < rule->n_states; s++)
         arrays[2 + s] = layer->state[s].data + offset;
-    return update_run(layer, rule, arrays, penalized, penalized + (unit->ends_with_bias ? unit->width : 0));
+    return update_run(layer, rule, arrays, penalized, above_bias + (unit->ends_with_bias ? unit->width : 0));
 }
 
 /* Bytes of a layer's weights beyond which they and the optimizer's states are taken not to be in the L2 cache. */

@@ -36,11 +36,15 @@ typedef struct {
     int element_type;
 } source_array;
 
+enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
+
 typedef struct {
-    ptrdiff_t n_inputs, n_outputs;
+    int kind;
+    int passes_back;                        /* whether a layer below learns from this one's gradient */
+    ptrdiff_t n_inputs, n_outputs;          /* DENSE; a normalisation has one row of gains where this has n_inputs of weights */
     matrix weight;                          /* (n_inputs + 1) x n_outputs; the last row is the bias */
-    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not in the first layer,
-                                             * nor in one that is beyond the cache */
+    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not where no gradient is
+                                             * passed back, nor in a layer that is beyond the cache */
     matrix gradient;                        /* like weight; only while gradients are kept */
     matrix state[FASTGD_MAX_STATES];        /* like weight */
     matrix kept;                            /* what the derivative reads: the output or the pre-activation */
@@ -50,6 +54,13 @@ typedef struct {
     const void *activation_scalars;
     int keeps_output;
     double l1, l2;
+    uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
+    double kept_scale;                      /* DROPOUT: what the others are multiplied by */
+    double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
+    matrix running;                         /* BATCH_NORM: mean and variance that stand in for a batch's */
+    matrix moments;                         /* BATCH_NORM: the batch's mean and variance */
+    matrix normalized;                      /* (x - mean) / sqrt(variance + eps) */
+    void *row_factors;                      /* LAYER_NORM: REAL, 1 / sqrt(variance + eps) of each row */
 } dense_layer;
 
 typedef struct {
@@ -67,6 +78,42 @@ typedef struct {
     matrix values;
 } target_rows;
 
+/* Scores of a batch, their targets, and where losses and gradient go. */
+typedef struct {
+    const matrix *score;
+    const target_rows *target;
+    const double *row_weights;
+    const void *row_scale;          /* REAL: what each row's gradient is multiplied by; NULL: no gradient is wanted */
+    void *row_sums;                 /* REAL: what the losses of softmax cross-entropy want the logarithms of */
+    double *losses;                 /* one a row */
+    matrix *delta;                  /* row_scale * dl/dscore; scratch if there is no row_scale */
+    ptrdiff_t count;                /* rows of the batch */
+} scored_rows;
+
+/* Losses and gradient of rows first .. last-1; scalars are REAL, in the order in which the loss declares its parameters. */
+typedef void (*row_loss)(const scored_rows *rows, const void *scalars, ptrdiff_t first, ptrdiff_t last);
+
+/* What a link that takes several outputs at a time makes of rows first .. last-1, in place. */
+typedef void (*row_link)(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last);
+
+typedef struct {
+    const char *name;
+    row_loss loss;
+} named_row_loss;
+
+typedef struct {
+    const char *name;
+    row_link link;
+} named_row_link;
+
+typedef struct {
+    int kind;                               /* a loss_kind */
+    block_function elementwise;
+    row_loss rowwise;
+    const void *scalars;                    /* REAL */
+    int compares_rows;                      /* a row's loss depends on the rest of its batch */
+} loss_plan;
+
 /* A barrier that spins, because a phase lasts microseconds, and yields the core once it has waited long: on a machine
  * that is oversubscribed the partner may not be running at all. */
 typedef struct {
@@ -78,7 +125,7 @@ typedef struct {
 } team_barrier;
 
 enum job_kind { TRAIN, EVALUATE, GRADIENTS, PREDICT };
-enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, MULTICLASS_HINGE };
+enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, ROWWISE };
 enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
 
 /* What one call of the engine is to do. */
@@ -90,6 +137,7 @@ typedef struct {
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
     uint64_t seed;
+    uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
     const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
     ptrdiff_t n_scalars;
@@ -114,10 +162,12 @@ typedef struct {
 typedef struct {
     dense_layer *layers;
     ptrdiff_t n_layers, n_inputs;
-    int loss;                               /* a loss_kind */
-    block_function elementwise, link;       /* link: NULL for linear and softmax */
-    const void *loss_scalars;               /* REAL: of the elementwise loss */
-    int softmax_link, by_sides, penalized;
+    ptrdiff_t most_rows;                    /* of a part of a batch */
+    loss_plan loss;
+    block_function link;                    /* of one score; both are NULL for linear */
+    row_link row_link;
+    ptrdiff_t outputs_per_target;
+    int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
     double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
@@ -159,18 +209,13 @@ typedef struct {
     int (*backward_weight)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use,
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
 
-    /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
-    void (*elementwise_loss)(block_function loss, const void *loss_scalars, const matrix *score,
-                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
-                             ptrdiff_t first, ptrdiff_t last);
-    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
-                                  double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
-    void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*loss_gradient)(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last);
     void (*differentiate)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
 
     const named_blocks *activations, *losses, *optimizers, *elementary;
-    ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary;
+    const named_row_loss *row_losses;
+    const named_row_link *row_links;
+    ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary, n_row_losses, n_row_links;
 } kernel_table;
 
 /* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. The number of rows is
@@ -190,7 +235,7 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
 }
 
 /* Rows whose activations are kept at a time.  Larger batches go through in equal parts whose gradients are added up,
- * which bounds the memory and keeps the panels of a part in the L2 cache. */
+ * which bounds the memory and keeps the panels of a part in the L2 cache.  Batch normalisation needs a batch whole. */
 #define FASTGD_MOST_ROWS 512
 
 /* Into how many parts of at most so many rows. */

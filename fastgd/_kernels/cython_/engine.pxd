@@ -17,7 +17,11 @@ cdef extern from "engine.h" nogil:
         NO_LOSS
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
-        MULTICLASS_HINGE
+        ROWWISE
+        DENSE
+        DROPOUT
+        BATCH_NORM
+        LAYER_NORM
 
     ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
 
@@ -40,6 +44,8 @@ cdef extern from "engine.h" nogil:
         int element_type
 
     ctypedef struct dense_layer:
+        int kind
+        int passes_back
         Py_ssize_t n_inputs
         Py_ssize_t n_outputs
         matrix weight
@@ -55,6 +61,14 @@ cdef extern from "engine.h" nogil:
         int keeps_output
         double l1
         double l2
+        uint32_t dropped
+        double kept_scale
+        double eps
+        double momentum
+        matrix running
+        matrix moments
+        matrix normalized
+        void *row_factors
 
     ctypedef struct update_rule:
         block_function update
@@ -65,6 +79,34 @@ cdef extern from "engine.h" nogil:
     ctypedef struct target_rows:
         const Py_ssize_t *labels
         matrix values
+
+    ctypedef struct scored_rows:
+        const matrix *score
+        const target_rows *target
+        const double *row_weights
+        const void *row_scale
+        void *row_sums
+        double *losses
+        matrix *delta
+        Py_ssize_t count
+
+    ctypedef void (*row_loss)(const scored_rows *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+    ctypedef void (*row_link)(const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+    ctypedef struct named_row_loss:
+        const char *name
+        row_loss loss
+
+    ctypedef struct named_row_link:
+        const char *name
+        row_link link
+
+    ctypedef struct loss_plan:
+        int kind
+        block_function elementwise
+        row_loss rowwise
+        const void *scalars
+        int compares_rows
 
     ctypedef struct team_barrier:
         int size
@@ -82,6 +124,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t steps_per_epoch
         int draws_order
         uint64_t seed
+        uint64_t steps_before
         Py_ssize_t epoch
         Py_ssize_t first_epoch
         const double *scalars
@@ -104,11 +147,12 @@ cdef extern from "engine.h" nogil:
         dense_layer *layers
         Py_ssize_t n_layers
         Py_ssize_t n_inputs
-        int loss
-        block_function elementwise
+        Py_ssize_t most_rows
+        loss_plan loss
         block_function link
-        const void *loss_scalars
-        int softmax_link
+        row_link row_link
+        Py_ssize_t outputs_per_target
+        int by_class
         int by_sides
         int penalized
         update_rule rule
@@ -142,21 +186,20 @@ cdef extern from "engine.h" nogil:
         void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
-        void elementwise_loss(block_function, const void *, const matrix *, const target_rows *, const void *, double *,
-                              matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
-                                   Py_ssize_t, Py_ssize_t) noexcept nogil
-        void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,
-                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void loss_gradient(const loss_plan *, const scored_rows *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void differentiate(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
         const named_blocks *activations
         const named_blocks *losses
         const named_blocks *optimizers
         const named_blocks *elementary
+        const named_row_loss *row_losses
+        const named_row_link *row_links
         Py_ssize_t n_elementary
         Py_ssize_t n_activations
         Py_ssize_t n_losses
         Py_ssize_t n_optimizers
+        Py_ssize_t n_row_losses
+        Py_ssize_t n_row_links
 
     ctypedef struct instruction_set:
         const char *name

@@ -3,11 +3,12 @@
 """A network of the engine: its memory, and jobs handed over with the team of threads that does them."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -22,22 +23,24 @@ from .arrays cimport (
     holds_results,
     lie_apart,
     link_block,
-    loss_block,
+    plan_of_loss,
+    row_link_of,
     scalars_of,
     source_as_it_lies,
     table_for,
     update_block,
 )
 from .engine cimport (
-    ELEMENTWISE,
+    BATCH_NORM,
+    DENSE,
+    DROPOUT,
     EVALUATE,
     FASTGD_MAX_SCALARS,
     FASTGD_MAX_STATES,
     FASTGD_MOST_ROWS,
     GRADIENTS,
-    MULTICLASS_HINGE,
+    LAYER_NORM,
     PREDICT,
-    SOFTMAX_CROSS_ENTROPY,
     TRAIN,
     dense_layer,
     kernel_table,
@@ -54,6 +57,11 @@ cdef enum:
     # A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
     # of Python's would take it, and keep it for milliseconds.
     BRIEF_JOB = 50_000
+    # Rows of a part of a batch where there is only one.
+    WHOLE_BATCH = 1 << 30
+
+
+_KINDS = {"dense": DENSE, "dropout": DROPOUT, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
 
 
 class _Gate:
@@ -64,14 +72,14 @@ class _Gate:
 
 
 cdef class Network:
-    """Parameters, buffers and schedules of a stack of dense layers; see the backend contract in ``fastgd._kernels``."""
+    """Parameters, buffers and schedules of a stack of layers; see the backend contract in ``fastgd._kernels``."""
 
     cdef const kernel_table *table
     cdef network at
     cdef readonly Py_ssize_t n_layers, n_inputs
-    cdef Py_ssize_t n_weights, n_scalars
+    cdef Py_ssize_t n_weights, n_scalars, n_targets
     cdef readonly object dtype
-    cdef list specs, owned, buffers
+    cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
     cdef object order_memory
     cdef bint takes_labels, takes_reals, has_gradients, passes_back
@@ -81,14 +89,19 @@ cdef class Network:
         self.table = table_for(self.dtype)
         self.n_inputs = self.at.n_inputs = n_inputs
         self.n_layers = self.at.n_layers = len(layers)
+        self.at.most_rows = FASTGD_MOST_ROWS
         self.specs, self.owned, self.buffers = list(layers), [], []
         self.at.layers = <dense_layer *>calloc(self.n_layers, sizeof(dense_layer))
         if self.at.layers == NULL:
             raise MemoryError(f"{self.n_layers} layers")
-        self._take_loss(loss)
         self._take_rule(rule)
+        learns = False
         for k in range(self.n_layers):
-            self._take_layer(&self.at.layers[k], self.specs[k], n_inputs if k == 0 else self.specs[k - 1].n_outputs, k > 0)
+            n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
+            learns = learns or self.at.layers[k].kind != DROPOUT
+        self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
+        self.n_targets = n_inputs   # By now those of the loss.
+        self._take_loss(loss)
 
     def __dealloc__(self):
         free(self.at.layers)
@@ -96,15 +109,14 @@ cdef class Network:
     cdef object _take_loss(self, loss):
         if loss is None:
             return
-        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.two_sided
-        self.takes_labels, self.takes_reals = loss.target in ("class", "label"), loss.target == "real"
-        if loss.rowwise:
-            self.at.loss = SOFTMAX_CROSS_ENTROPY if loss.name == "softmax_cross_entropy" else MULTICLASS_HINGE
-        else:
-            self.at.loss = ELEMENTWISE
-            self.at.elementwise = loss_block(self.table, loss.name)
-        self.at.loss_scalars = self._own_scalars(loss)
-        self.at.link = link_block(self.table, loss.link)
+        cdef Py_ssize_t n_outputs = self.n_targets
+        self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
+        self.takes_labels, self.takes_reals = loss.by_class, loss.target == "real"
+        self.n_targets = n_outputs // loss.outputs_per_target
+        self.at.loss = plan_of_loss(self.table, loss)
+        self.at.loss.scalars = self._own_scalars(loss, n_outputs)
+        self.at.link, self.at.row_link = link_block(self.table, loss.link), row_link_of(self.table, loss.link)
+        self.at.outputs_per_target = loss.outputs_per_target
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -116,25 +128,44 @@ cdef class Network:
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
 
-    cdef object _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_gradient):
-        activation = spec.activation
-        layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
-        layer.l1, layer.l2 = spec.l1, spec.l2
-        self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
-        self.n_weights += (n_inputs + 1) * spec.n_outputs
-        layer.weight = self._own(n_inputs + 1, spec.n_outputs)
+    cdef Py_ssize_t _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_back) except -1:
+        """Returns the number of its outputs."""
+        layer.kind, layer.passes_back = _KINDS[spec.kind], passes_back
+        layer.n_outputs, layer.keeps_output = n_inputs, True
+        if layer.kind == DROPOUT:
+            layer.dropped, layer.kept_scale = <uint32_t>(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
+            return n_inputs
+        layer.n_inputs = 1
+        if layer.kind == DENSE:
+            layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
+            layer.l1, layer.l2 = spec.l1, spec.l2
+            self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
+        else:
+            layer.eps = spec.eps
+        if layer.kind == BATCH_NORM:
+            layer.momentum, self.at.most_rows = spec.momentum, WHOLE_BATCH
+            layer.running, layer.moments = self._own(2, n_inputs), self._own(2, n_inputs)
+        self._take_parameters(layer)
+        self._take_activation(layer, spec.activation)
+        return layer.n_outputs
+
+    cdef object _take_parameters(self, dense_layer *layer):
+        self.n_weights += (layer.n_inputs + 1) * layer.n_outputs
+        layer.weight = self._own(layer.n_inputs + 1, layer.n_outputs)
         for k in range(self.at.rule.n_states):
-            layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
-        if passes_gradient and not self.table.is_beyond_cache(layer):
-            layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
+            layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
+            layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
+
+    cdef object _take_activation(self, dense_layer *layer, activation):
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
         layer.activation_scalars = self._own_scalars(activation)
 
-    cdef const void *_own_scalars(self, declared) except NULL:
-        """The parameters of an activation or loss as its block function reads them."""
-        scalars = scalars_of(declared, self.dtype)
+    cdef const void *_own_scalars(self, declared, Py_ssize_t n_outputs=0) except NULL:
+        """The parameters of an activation or loss as its kernel reads them."""
+        scalars = scalars_of(declared, self.dtype, n_outputs)
         self.owned.append(scalars)
         return <const void *><size_t>scalars.ctypes.data
 
@@ -145,42 +176,61 @@ cdef class Network:
 
     # Weights and slots -------------------------------------------------------------------------------------------
 
-    cdef object _read(self, matrix at, Py_ssize_t n_inputs, Py_ssize_t n_outputs):
-        """[W, b] from one matrix that holds both."""
-        both = np.empty((n_inputs + 1, n_outputs), self.dtype)
+    cdef object _read(self, dense_layer *layer, matrix at):
+        """[W, b] from one matrix that holds both; of a normalisation two vectors."""
+        cdef Py_ssize_t n_inputs = layer.n_inputs, size = self.table.real_size
+        both = np.empty((n_inputs + 1, layer.n_outputs), self.dtype)
         cdef char *data = <char *><size_t>both.ctypes.data
-        self.table.scatter(&at, 0, n_inputs + 1, data, n_outputs * self.table.real_size, self.table.real_size)
-        return [both[:n_inputs], both[n_inputs].copy()]
+        self.table.scatter(&at, 0, n_inputs + 1, data, layer.n_outputs * size, size)
+        return [both[:n_inputs] if layer.kind == DENSE else both[0].copy(), both[n_inputs].copy()]
 
     cdef object _write(self, matrix at, weight, bias):
-        cdef Source rows = Source(weight), last_row = Source(bias)
-        self.table.gather(&rows.at, NULL, 0, rows.rows, &at)
-        # However many rows there are before it: a bias without a step from row to row is each of them.
-        last_row.at.column_stride, last_row.at.row_stride = last_row.at.row_stride, 0
-        self.table.gather(&last_row.at, NULL, rows.rows, rows.rows + 1, &at)
+        cdef Py_ssize_t row = 0
+        for piece in weight if isinstance(weight, Iterator) else (weight,):
+            row = self._write_rows(&at, row, np.atleast_2d(piece))
+        self._write_rows(&at, row, np.atleast_2d(bias))
+
+    cdef Py_ssize_t _write_rows(self, matrix *at, Py_ssize_t row, array) except -1:
+        """Put an array into the rows from number `row` on; returns that of the next."""
+        cdef Source rows = Source(array)
+        # Row i of the matrix is read from row i of the source.
+        rows.at.data -= row * rows.at.row_stride
+        self.table.gather(&rows.at, NULL, row, row + rows.rows, at)
+        return row + rows.rows
 
     def get_weights(self):
         with self.lock:
-            return [a for k in range(self.n_layers)
-                    for a in self._read(self.at.layers[k].weight, self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            return [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].weight)]
 
     def set_weights(self, weights):
         with self.lock:
             given = iter(weights)
-            for k in range(self.n_layers):
+            for k in self.learning:
                 self._write(self.at.layers[k].weight, next(given), next(given))
+
+    def get_statistics(self):
+        with self.lock:
+            return [a for k in self.learning if self.at.layers[k].kind == BATCH_NORM
+                    for a in self._read(&self.at.layers[k], self.at.layers[k].running)]
+
+    def set_statistics(self, statistics):
+        with self.lock:
+            given = iter(statistics)
+            for k in self.learning:
+                if self.at.layers[k].kind == BATCH_NORM:
+                    self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
         with self.lock:
-            return [[a for k in range(self.n_layers)
-                     for a in self._read(self.at.layers[k].state[s], self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
                     for s in range(self.at.rule.n_states)]
 
     def set_slots(self, slots):
         with self.lock:
             for s in range(self.at.rule.n_states):
-                for k in range(self.n_layers):
-                    self._write(self.at.layers[k].state[s], slots[s][2 * k], slots[s][2 * k + 1])
+                given = iter(slots[s])
+                for k in self.learning:
+                    self._write(self.at.layers[k].state[s], next(given), next(given))
 
     # Buffers -----------------------------------------------------------------------------------------------------
 
@@ -210,9 +260,13 @@ cdef class Network:
             layer = &self.at.layers[k]
             layer.output = self._buffer(rows, layer.n_outputs)
             layer.kept = layer.output if layer.keeps_output else self._buffer(rows, layer.n_outputs)
+            if layer.kind in (BATCH_NORM, LAYER_NORM):
+                layer.normalized = self._buffer(rows, layer.n_outputs)
+            if layer.kind == LAYER_NORM:
+                layer.row_factors = <void *><size_t>self._bytes(rows * self.table.real_size)
             widest = max(widest, layer.n_outputs)
         last = self.at.layers[self.n_layers - 1].n_outputs
-        self.at.target.values = self._buffer(rows, last)
+        self.at.target.values = self._buffer(rows, self.n_targets)
         self._share_deltas(rows, widest if backward else last)
         self.at.batch_labels = <Py_ssize_t *><size_t>self._bytes(rows * sizeof(Py_ssize_t))
         self.at.row_scale = <void *><size_t>self._bytes(rows * self.table.real_size)
@@ -235,7 +289,7 @@ cdef class Network:
         """Room for gradients that must outlive their tile: of batches in parts, and of a user who asks for them."""
         if self.has_gradients:
             return
-        for k in range(self.n_layers):
+        for k in self.learning:
             self.at.layers[k].gradient = self._own(self.at.layers[k].n_inputs + 1, self.at.layers[k].n_outputs)
         self.has_gradients = True
 
@@ -246,12 +300,11 @@ cdef class Network:
 
     def takes_batch(self, X, targets):
         cdef Source x = source_as_it_lies(X), y = source_as_it_lies(targets)
-        cdef Py_ssize_t n_outputs = self.at.layers[self.n_layers - 1].n_outputs
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
         if self.takes_labels:
-            return holds_labels(y, n_outputs)
-        return self.takes_reals and holds_reals(y, n_outputs, self.table)
+            return holds_labels(y, self.n_targets)
+        return self.takes_reals and holds_reals(y, self.n_targets, self.table)
 
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
@@ -262,10 +315,11 @@ cdef class Network:
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
-              Py_ssize_t step, Py_ssize_t n_steps, scalars, losses, int n_threads, order=None, double penalty_scale=1.0):
+              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
+              double penalty_scale=1.0):
         cdef Source x = Source(X), scalar_table = Source(scalars), given = None if order is None else Source(order)
         cdef Sink loss_sums = Sink(losses)
-        cdef Py_ssize_t parts = parts_of(batch_size, FASTGD_MOST_ROWS)
+        cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
         with self.lock:
             self._reserve(parts_of(batch_size, parts), True)
             if parts > 1:
@@ -276,7 +330,7 @@ cdef class Network:
                 self.at.order = <Py_ssize_t *>given.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
-            self.at.job.seed = seed
+            self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
             self.at.rule.bias_scalars = self.at.rule.scalars
@@ -291,32 +345,34 @@ cdef class Network:
 
     cdef object _scale_penalties(self, double scale):
         for k, spec in enumerate(self.specs):
-            self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
+            if self.at.layers[k].kind == DENSE:
+                self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
 
     def evaluate(self, X, targets, weights, *, int n_threads):
         cdef Source x = Source(X)
         with self.lock:
             self._reserve(min(x.rows, PREDICT_ROWS), False)
             self._run(EVALUATE, x, targets, weights, n_threads, x.rows)
-            correct = self.at.now.correct_sum if self.at.loss != ELEMENTWISE or self.at.by_sides else float("nan")
+            correct = self.at.now.correct_sum if self.at.by_class or self.at.by_sides else float("nan")
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
-    def loss_and_gradients(self, X, targets, weights, *, int n_threads):
+    def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):
         cdef Source x = Source(X)
-        cdef Py_ssize_t parts = parts_of(x.rows, FASTGD_MOST_ROWS)
+        cdef Py_ssize_t parts = parts_of(x.rows, self.at.most_rows)
         cdef double loss = 0
         with self.lock:
             self._reserve(parts_of(x.rows, parts), True)
             self._keep_gradients()
+            self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self._run(GRADIENTS, x, targets, weights, n_threads, 3.0 * x.rows)
-            gradients = [a for k in range(self.n_layers)
-                         for a in self._read(self.at.layers[k].gradient, self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            gradients = [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].gradient)]
             loss = self.at.now.loss_sum / self.at.now.total_weight
         if self.at.penalized:
             values = self.get_weights()
-            for k, spec in enumerate(self.specs):
-                w = values[2 * k]
-                gradients[2 * k] += spec.l2 * w + spec.l1 * np.sign(w)
+            for place, k in enumerate(self.learning):
+                if self.at.layers[k].kind == DENSE:
+                    w = values[2 * place]
+                    gradients[2 * place] += self.specs[k].l2 * w + self.specs[k].l1 * np.sign(w)
         return loss, gradients
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):
