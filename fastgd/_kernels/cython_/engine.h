@@ -136,6 +136,7 @@ typedef struct {
     const ptrdiff_t *labels;
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
+    int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;

@@ -128,6 +128,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t n_steps
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
+        int draws_order
         uint64_t seed
         uint64_t steps_before
         Py_ssize_t epoch

@@ -336,16 +336,23 @@ cdef class Network:
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
-              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads):
-        """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs."""
-        cdef Source x = Source(X), scalar_table = Source(scalars)
+              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
+              double penalty_scale=1.0):
+        """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
+
+        Rows come in the order given instead of a shuffled one, and penalties are `penalty_scale` times theirs.
+        """
+        cdef Source x = Source(X), scalar_table = Source(scalars), given = None if order is None else Source(order)
         cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
         with self.lock:
             self._reserve(parts_of(batch_size, parts), True)
             if parts > 1:
                 self._keep_gradients()
-            self.at.order = self._order_of(x.rows) if shuffle else NULL
+            self.at.job.draws_order = shuffle and given is None
+            self.at.order = self._order_of(x.rows) if self.at.job.draws_order else NULL
+            if given is not None:
+                self.at.order = <Py_ssize_t *>given.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
@@ -356,8 +363,15 @@ cdef class Network:
                 self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
+            self._scale_penalties(penalty_scale)
             self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
+            self._scale_penalties(1.0)
             return self.at.now.status, self.at.now.done
+
+    cdef object _scale_penalties(self, double scale):
+        for k, spec in enumerate(self.specs):
+            if self.at.layers[k].kind == DENSE:
+                self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
 
     def evaluate(self, X, targets, weights, *, int n_threads):
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
