@@ -100,9 +100,8 @@ def smooth_direction(activation, loss, penalty):
 
 def difference(direction, model):
     """Of the reported loss along the direction, fourth order."""
-    near, far = (
-        (direction.loss_and_slope(model, k)[0] - direction.loss_and_slope(model, -k)[0]) / (2 * k * STEP) for k in (1, 2)
-    )
+    values = {k: direction.loss_and_slope(model, k)[0] for k in (-2, -1, 1, 2)}
+    near, far = ((values[k] - values[-k]) / (2 * k * STEP) for k in (1, 2))
     return (4 * near - far) / 3
 
 

@@ -131,8 +131,9 @@ def valley(x: np.ndarray) -> tuple[float, np.ndarray]:
 def of_optimizer(kind: type[Optimizer]) -> Drawing:
     """A hundred steps down a valley that is twenty times as steep as it is long."""
     given = OF_OPTIMIZERS.get(kind.__name__, "0.1")
+    optimizer, start = made(kind, given), [-4.0, 1.0]
     found = fg.minimize(
-        valley, [-4.0, 1.0], jac=True, optimizer=made(kind, given), max_iter=N_STEPS, tol=0.0, record=True, backend="numpy"
+        valley, start, jac=True, optimizer=optimizer, max_iter=N_STEPS, tol=0.0, record=True, backend="numpy"
     )
     return Drawing(f"{kind.__name__}({given})", "x", path=np.asarray(found.path))
 
@@ -161,7 +162,7 @@ OF_CLASSES: dict[type, Callable[[Any], Drawing]] = {
 
 
 def drawer_of(documented: Any) -> Callable[[Any], Drawing] | None:
-    """What draws something documented; None if it has no picture, as the classes have not that others are built upon."""
+    """What draws something documented; None if it has no picture, as the classes that others are built upon."""
     if not isinstance(documented, type):
         return next((draw for kind, draw in OF_OBJECTS.items() if isinstance(documented, kind)), None)
     if documented in OF_CLASSES:
