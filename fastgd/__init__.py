@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .gradcheck import check_gradients as check_gradients
     from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
@@ -80,6 +81,7 @@ _HOMES = {
     "Sequential": "model",
     "Yogi": "optimizers",
     "activation": "_formula",
+    "check_gradients": "gradcheck",
     "loss": "_formula",
     "minimize": "minimization",
     "optimizer": "_formula",
@@ -118,6 +120,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "__version__",
     "activation",
     "activations",
+    "check_gradients",
     "initializers",
     "kernels",
     "loss",

@@ -525,7 +525,7 @@ class Sequential:
 
         Notes
         -----
-        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers and of labels take the shortest way.
 
         Examples
         --------

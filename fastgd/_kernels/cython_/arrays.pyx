@@ -14,6 +14,7 @@ from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
     ELEMENTWISE,
     FASTGD_ALIGNMENT,
+    REALS,
     ROWWISE,
     SOFTMAX_CROSS_ENTROPY,
     fastgd_instruction_sets,
@@ -248,17 +249,20 @@ cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *tab
     return source.rows > 0 and source.columns == columns and _first_nonfinite_row(source, table) == source.rows
 
 
-cdef bint holds_labels(Source source, Py_ssize_t n_classes):
-    """Whether these are contiguous labels of dtype intp, each from 0 to n_classes - 1."""
-    cdef const size_t *label = <const size_t *>source.at.data
-    cdef size_t largest = 0
-    cdef Py_ssize_t i
-    if source.buffer.ndim != 1 or source.at.element_type != _intp or source.at.row_stride != sizeof(Py_ssize_t):
-        return False
-    # Seen as unsigned, a negative label is beyond every other.
-    for i in range(source.rows):
-        largest = max(largest, label[i])
-    return largest < <size_t>n_classes
+cdef bint holds_targets(Source source, Py_ssize_t columns, int kind, const kernel_table *table):
+    """The same, and all of a kind of target."""
+    return holds_reals(source, columns, table) and (
+        kind == REALS or table.holds_targets(&source.at, source.rows, columns, kind))
+
+
+cdef bint holds_labels(Source source, Py_ssize_t n_classes, const kernel_table *table):
+    """Whether these are labels of a whole type, each from 0 to n_classes - 1."""
+    return source.buffer.ndim == 1 and table.holds_labels(&source.at, source.rows, n_classes)
+
+
+cdef bint lie_as_labels(Source source):
+    """Whether the engine can read labels where they lie."""
+    return source.at.element_type == _intp and source.at.row_stride == sizeof(Py_ssize_t)
 
 
 cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size):
