@@ -57,10 +57,17 @@ class Outcome:
 class Method:
     """What the methods below share.
 
+    Parameters
+    ----------
+    tol : float or None
+        When to be content; None: by what `minimize` or `fit` is told.
+    **hyperparameters : object
+        What else a method is made with.
+
     Attributes
     ----------
     hyperparameters : dict
-        What it was made with.
+        The same, by name.
     """
 
     # Of a model: there is no rule by which single steps could be made, hence no state that goes with the weights.
@@ -77,6 +84,10 @@ class Method:
     def scalars(self, first_step: int, n_steps: int) -> Array:
         """There are none.
 
+        Parameters
+        ----------
+        first_step, n_steps : int
+
         Raises
         ------
         TypeError
@@ -85,7 +96,12 @@ class Method:
         raise TypeError(refusal("optimizer", repr(self), expected, "use model.fit, or for example fg.Adam()"))
 
     def learning_rate_at(self, step: int) -> float:
-        """NaN: there is none."""
+        """NaN: there is none.
+
+        Parameters
+        ----------
+        step : int
+        """
         return float("nan")
 
     def run(
