@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
+    from . import plots as plots
     from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
@@ -90,7 +91,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "schedules")
+_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "AdaBelief",
@@ -133,23 +134,27 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "minimize",
     "optimizer",
     "optimizers",
+    "plots",
     "schedules",
     "show_config",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    import difflib
+# Type checkers know the names from above, and shall tell of others.
+if not TYPE_CHECKING:
 
-    near = difflib.get_close_matches(name, __all__, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        import difflib
+
+        near = difflib.get_close_matches(name, __all__, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -7,21 +7,10 @@ import platform
 from typing import Any
 
 from ._kernels import BACKENDS, available_backends, get_backend
+from .optional import OPTIONAL_PARTS
 from .threads import available_threads
 
 __all__ = ["show_config"]
-
-OPTIONAL_PARTS = {
-    "numba": "jit",
-    "scikit-learn": "sklearn",
-    "safetensors": "io",
-    "onnx": "onnx",
-    "matplotlib": "plot",
-    "rich": "progress",
-    "mpi4py": "mpi",
-}
-"""Distributions that are used if they are there, and what they are for."""
-
 
 def show_config() -> dict[str, Any]:
     """Print, and return, what this installation consists of: put it into a bug report.
@@ -67,7 +56,9 @@ def _text(config: dict[str, Any]) -> str:
     lines = [f"fastgd {config['version']}, Python {config['python']}, NumPy {config['numpy']}, {config['machine']}"]
     for name, instruction_set in config["backends"].items():
         lines.append(f"backend {name}: {instruction_set or 'not available'}")
-    lines.append(f"threads: up to {config['threads']}")
+    lines += [f"threads: up to {config['threads']}", "optional parts:"]
     for name, version in config["optional"].items():
-        lines.append(f"{name} {version}" if version else f"{name} not installed (extra {OPTIONAL_PARTS[name]!r})")
+        part = OPTIONAL_PARTS[name]
+        remedy = "" if version else f"; {part.command}"
+        lines.append(f"  {name:<14}{version or 'missing':>9}  {part.purpose}{remedy}")
     return "\n".join(lines)

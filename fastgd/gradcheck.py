@@ -159,9 +159,9 @@ def check_gradients(
     Notes
     -----
     The derivative along a direction d is (f(x + h d) - f(x - h d)) / (2 h), with h = eps^(1/3) max(1, ||x||). The
-    relative error is |analytic - numeric| / max(|analytic|, |numeric|, r / tol), where r is what rounding may do to the
-    difference: 64 eps |f| / h. Where relu or an absolute value has a kink within reach, h is made shorter; where that
-    does not help, as at the kink itself, any value between the two one-sided derivatives is right.
+    relative error is ``|analytic - numeric| / max(|analytic|, |numeric|, r / tol)``, where r is what rounding may do to
+    the difference: ``64 eps |f| / h``. Where relu or an absolute value has a kink within reach, h is made
+    shorter; where that does not help, as at the kink itself, any value between the two one-sided derivatives is right.
 
     Everything is computed in float64, in a copy of the model: a float32 model has the same formulas, and the model
     itself stays as it is. The loss is that of a training step, all along with the same mask of a dropout.
@@ -290,10 +290,13 @@ def _of_activation(activation: Activation, points: Any, settings: _Settings, bac
 def _of_loss(loss: Loss, scores: Any, targets: Any, settings: _Settings, backend: str) -> CheckedArray:
     """The gradient by the scores, row by row."""
     draw = settings.draw
-    z = draw.normal(0.0, 2.0, (ROWS, OUTPUTS)) if scores is None else np.array(real_array(scores, "X"), np.float64)
+    each = loss.outputs_per_target
+    outputs = -(-OUTPUTS // each) * each
+    z = draw.normal(0.0, 2.0, (ROWS, outputs)) if scores is None else np.array(real_array(scores, "X"), np.float64)
     if z.ndim != 2:
         raise ValueError(refusal("check_gradients: X", f"shape {z.shape}", "scores (n, n_outputs)", "X.reshape(-1, 1)"))
-    rows = _example_targets(draw, loss.target, z.shape) if targets is None else real_array(targets, "y")
+    shape = len(z), z.shape[1] // each
+    rows = _example_targets(draw, loss.target, shape) if targets is None else real_array(targets, "y")
     compared = []
     for k in range(len(z)):
         target = rows[k : k + 1]
@@ -323,6 +326,7 @@ def _example_targets(draw: np.random.Generator, kind: str, shape: tuple[int, ...
         "real": lambda: numbers,
         "nonnegative": lambda: np.maximum(numbers, 0.0),
         "positive": lambda: np.abs(numbers) + 0.25,
+        "direction": lambda: numbers,
         "nonzero": lambda: np.copysign(np.abs(numbers) + 0.25, numbers),
         "probability": lambda: draw.choice([0.0, 0.25, 1.0], size=shape),
         "sign": lambda: np.sign(numbers),

@@ -38,9 +38,12 @@ from .threads import FLOPS_OF_CALL, choose
 from .training import Counters, EpochLines, History, Plan, Run, StepScalars, WholeRun, divergence
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import numpy.typing as npt
 
     from ._kernels import Array
+    from .export.predictor import Predictor
 
 __all__ = ["Sequential"]
 
@@ -560,7 +563,7 @@ class Sequential:
 
         Notes
         -----
-        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers and of labels take the shortest way.
 
         Examples
         --------
@@ -827,6 +830,88 @@ class Sequential:
             n_threads=n_threads,
         )
         return loss, self._in_order(gradients, map(np.zeros_like, network.get_statistics()))
+
+    # ---------------------------------------------------------------------------------------------------- exporting
+    def to_onnx(self, path: str | PathLike[str], *, raw: bool = False) -> None:
+        """Write the model as an ONNX file, for onnxruntime and whatever else reads that format.
+
+        Needs the onnx library: ``pip install "fastgd[onnx]"``.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        raw : bool
+            Whether to leave the loss's link out and give scores, as in `predict`.
+
+        Raises
+        ------
+        NotBuiltError
+        ImportError
+            If onnx is not installed.
+        ValueError
+            For more than 2 GiB of weights.
+
+        Notes
+        -----
+        The graph takes ``X`` of shape (N, n_inputs) and gives ``prediction`` of shape (N, n_outputs), both of the
+        model's dtype. Operator set 20; onnxruntime reads it from 1.17 on. Activations that are operators of ONNX
+        become these, all others, your own too, the arithmetic of their formulas. Exponentials and the like are then
+        the reader's, so that predictions agree to rounding, not to the bit.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.to_onnx("model.onnx")  # doctest: +SKIP
+        """
+        from .export.onnx_ import write_onnx
+
+        write_onnx(self._predictor(raw), path)
+
+    def to_c(self, path: str | PathLike[str], *, name: str = "predict", raw: bool = False) -> None:
+        """Write the model as one C99 file, weights and all, for where there is no Python.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        name : str
+            Of the function, an identifier of C. All else in the file begins with it or is static.
+        raw : bool
+            Whether to leave the loss's link out and give scores, as in `predict`.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError
+            If `name` is no identifier of C, or means something there already.
+
+        Notes
+        -----
+        ``void predict(const float *x, float *out)`` (``double`` for a model of float64) reads one row of n_inputs
+        numbers and writes n_outputs; ``predict_n_inputs`` and ``predict_n_outputs`` are constants. It needs ``math.h``
+        and nothing else, allocates nothing, keeps nothing between two calls, and puts two rows of the widest layer on
+        the stack. Exponentials and the like are the C library's, so that predictions agree to rounding, not to the bit.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.to_c("model.c")  # doctest: +SKIP
+        """
+        from .export.c import write_c
+
+        write_c(self._predictor(raw), path, name)
+
+    def _predictor(self, raw: bool) -> Predictor:
+        from .export.predictor import Predictor
+
+        weights = self.get_weights()
+        link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
+        group = 1 if self._loss is None else self._loss.outputs_per_target
+        sizes = (self._n_inputs, self._n_outputs)
+        return Predictor(*sizes, self._layers, weights, link, group, self._dtype, repr(self))
 
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:

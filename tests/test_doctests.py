@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import fastgd
-from fastgd import activations, kernels, losses, optimizers, penalties, schedules
+from fastgd import activations, kernels, losses, optimizers, penalties, plots, schedules
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.declare import Declaration
 from fastgd.initializers import INITIALIZERS
@@ -70,6 +70,8 @@ def _registries():
 @pytest.mark.parametrize("name", EXAMPLES_TO_RUN)
 def test_an_example_gives_what_it_says(name):
     """To the letter."""
+    if name.startswith("fastgd.plots"):
+        pytest.importorskip("matplotlib")
     report = []
     doctest.DocTestRunner(verbose=False).run(EXAMPLES_TO_RUN[name], out=report.append)
     assert not report, "".join(report)
@@ -79,7 +81,7 @@ def test_an_example_gives_what_it_says(name):
 def public():
     """What a user can name, and what a registry holds: no modules, and no plain values."""
     named = {f"fastgd.{name}": getattr(fastgd, name) for name in fastgd.__all__}
-    for module in (activations, kernels, losses, optimizers, penalties, schedules):
+    for module in (activations, kernels, losses, optimizers, penalties, plots, schedules):
         named |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
     for registry in (ACTIVATIONS, LOSSES, BY_NAME, INITIALIZERS):
         named |= {f"{registered.__module__}: {name!r}": registered for name, registered in registry.items()}
@@ -106,6 +108,13 @@ def test_every_argument_of_a_formula_is_documented(name):
     formula = PUBLIC[name].formula
     documented = re.findall(r"^([\w, ]+) : ", inspect.getdoc(PUBLIC[name]), re.MULTILINE)
     assert ", ".join(documented).split(", ") == [*formula.arrays, *formula.scalars]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_hyperparameter_is_documented(name):
+    """An optimizer passes most on to what it is made of, so that its signature tells little."""
+    documented = re.findall(r"^([\w, ]+) : ", inspect.getdoc(BY_NAME[name]), re.MULTILINE)
+    assert set(BY_NAME[name].dialects[None]) <= set(", ".join(documented).split(", "))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -16,8 +16,10 @@ PACKAGE = Path(fastgd.__file__).parent
 # From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
 # exist yet have their place already.
 TIERS = [
+    {"__main__", "bench"},
     {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization"},
     {"kernels", "model"},
+    {"export"},
     {"callbacks"},
     {"training"},
     {"layers"},
@@ -26,7 +28,7 @@ TIERS = [
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},
-    {"differences", "errors"},
+    {"differences", "errors", "optional"},
     {"_formula"},
 ]
 TIER = {name: k for k, tier in enumerate(TIERS) for name in tier}
