@@ -141,7 +141,7 @@ cdef class Network:
         if len(rule.states) > FASTGD_MAX_STATES or len(rule.scalars) > FASTGD_MAX_SCALARS:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
-        self.at.rule.update = update_block(self.table, rule.name)
+        self.at.rule.update = update_block(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
 
@@ -192,8 +192,8 @@ cdef class Network:
             layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
 
     cdef object _take_activation(self, dense_layer *layer, activation):
-        layer.activate = activation_block(self.table, activation.name)
-        layer.differentiate = derivative_block(self.table, activation.name)
+        layer.activate = activation_block(self.table, activation)
+        layer.differentiate = derivative_block(self.table, activation)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
         layer.activation_scalars = self._own_scalars(activation)
 
