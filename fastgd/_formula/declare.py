@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from .block import Application, Block
 from .interval import admit
 from .language import Formula, FormulaError, read
 from .restraint import RESTRAIN
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 Function = Callable[..., Any]
 Kind = TypeVar("Kind", bound="Declaration")
@@ -33,12 +38,13 @@ class Declaration:
         name: str,
         formula: Formula | None,
         doc: str | None,
-        module: str,
+        module: str | None,
         ranges: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.formula = formula
-        self.module = module
+        # Code that is run without a module has none.
+        self.module = module or "__main__"
         self.ranges = dict(ranges or {})
         self.parameters: dict[str, Any] = {}
         self.__doc__ = doc
@@ -47,6 +53,29 @@ class Declaration:
     def built_in(self) -> bool:
         """Whether it is fastgd's own, which every backend has compiled and the tests have checked."""
         return self.module.startswith("fastgd.")
+
+    @property
+    def text(self) -> str | None:
+        """The Python text of a formula of a user's own; None of fastgd's own.
+
+        It goes into a saved model, to be held by `require_text` against what is declared where the model is loaded.
+        It is never run.
+        """
+        return None if self.built_in or self.formula is None else self.formula.source
+
+    def require_text(self, saved: str | None) -> None:
+        """Refuse to stand for a formula of another text that was saved under the same name.
+
+        Raises
+        ------
+        ValueError
+            With both texts.
+        """
+        if self.text != saved:
+            raise ValueError(
+                f"{self.kind} {self.name!r}: got a formula of this name that is not the one it was saved with; declare "
+                f"that one before loading\nsaved:\n{saved or '(built in)'}\ndeclared:\n{self.text or '(built in)'}"
+            )
 
     def configured(self, **parameters: Any) -> Self:
         """A copy with some parameters set.
@@ -217,6 +246,12 @@ class Activation(Declaration):
             self.formula.scalars,
             (Application(derivative, ("kept",), ("d",), multiply=True),),
         )
+
+    @overload
+    def __call__(self, array: None = None, /, *, out: None = None, **parameters: float) -> Self: ...
+
+    @overload
+    def __call__(self, array: npt.ArrayLike, /, *, out: Any = None, **parameters: float) -> Array: ...
 
     def __call__(self, array: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
         """Evaluate on an array with NumPy, or, without an array, give a copy with other parameters.
@@ -392,6 +427,16 @@ class Loss(Declaration):
             )
         return self.formula
 
+    @overload
+    def __call__(
+        self, scores: None = None, targets: None = None, /, *, out: None = None, **parameters: Any
+    ) -> Self: ...
+
+    @overload
+    def __call__(
+        self, scores: npt.ArrayLike, targets: npt.ArrayLike, /, *, out: Any = None, **parameters: Any
+    ) -> Array: ...
+
     def __call__(self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: Any) -> Any:
         """Elementwise values with NumPy, or, without arrays, a copy with other parameters."""
         chosen = self.configured(**parameters) if parameters else self
@@ -534,6 +579,16 @@ def get(registry: Mapping[str, Any], given: Any, kind: str | None = None) -> Any
     near = difflib.get_close_matches(given, registry, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
     raise ValueError(f"unknown {kind} {given!r}; {hint}known: {', '.join(registry)}")
+
+
+@overload
+def activation(function: Function, *, ranges: Mapping[str, str] | None = None) -> Activation: ...
+
+
+@overload
+def activation(
+    function: None = None, *, ranges: Mapping[str, str] | None = None
+) -> Callable[[Function], Activation]: ...
 
 
 def activation(function: Function | None = None, *, ranges: Mapping[str, str] | None = None) -> Any:
