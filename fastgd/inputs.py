@@ -30,6 +30,8 @@ FindNonfinite = Callable[[Any, Any], "tuple[int, int] | None"]
 
 NUMBER_CLASSES = "number the classes from 0: classes, y = np.unique(y, return_inverse=True)"
 
+MOST_OUTPUTS_OF_ROW_FUNCTION = 1 << 14
+
 AS_ZERO_AND_ONE = "map two classes to 0 and 1: ({name} == {name}.max()).astype(np.float32)"
 
 
@@ -575,6 +577,10 @@ def read_loss_of(n_outputs: int, given: Any, what: str = "units of the last laye
     if weights is not None and len(weights) != n_outputs:
         expected = f"{len(weights)}, as many as class_weight of {loss.name} has"
         raise ValueError(refusal(what, got, expected, f"pass {n_outputs} weights, in the order of the labels"))
+    if loss.row_function is not None and n_outputs > MOST_OUTPUTS_OF_ROW_FUNCTION:
+        most = MOST_OUTPUTS_OF_ROW_FUNCTION
+        expected = f"at most {most} for a row-wise loss of one's own, whose rows lie on the stack"
+        raise ValueError(refusal(what, got, expected, "use an elementwise loss"))
     each = loss.outputs_per_target
     if n_outputs % each:
         expected = f"a multiple of {each}: {loss.name} has {each} outputs for each target"

@@ -630,7 +630,8 @@ class Sequential:
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
             X, y, weights = rows.X, rows.targets, rows.weights  # type: ignore[assignment]
-        counters, sums = self._counters, self._step_view
+        counters = self._counted if self._in_compiled_code is None else self._counters
+        sums = self._step_view
         n_rows = len(X)  # type: ignore[arg-type]
         if n_rows == 1:
             self._refuse_single_rows(1)

@@ -25,14 +25,16 @@ OWN_ACTIVATIONS = [declared for declared in ACTIVATIONS.values() if declared.bui
 OWN_LOSSES = [declared for declared in LOSSES.values() if declared.built_in and declared.formula is not None]
 
 
-@pytest.fixture(autouse=True)
-def registries():
-    """Whatever a test declares is forgotten afterwards."""
+def forget_what_is_declared():
     kept = [dict(registry) for registry in (ACTIVATIONS, LOSSES, OPTIMIZERS)]
     yield
     for registry, before in zip((ACTIVATIONS, LOSSES, OPTIMIZERS), kept, strict=True):
         registry.clear()
         registry.update(before)
+
+
+of_this_module = pytest.fixture(scope="module", autouse=True)(forget_what_is_declared)
+of_one_test = pytest.fixture(autouse=True)(forget_what_is_declared)
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +309,84 @@ def test_minimize_takes_a_rule_of_ones_own(heavy_ball):
         lambda x: float(x @ x), [3.0, -4.0], jac=lambda x: 2.0 * x, optimizer=heavy_ball, max_iter=2000, tol=1e-9
     )
     assert result.success and np.abs(result.x).max() < 1e-8
+
+
+# ----------------------------------------------------------------------------------------------- losses of a row
+@fg.loss(link="softmax", target="label", rowwise=True)
+def own_cross_entropy(scores, target, gradient, *, scale=1.0):
+    """What fastgd has as softmax_cross_entropy."""
+    largest, total = scores.max(), 0.0
+    for k in range(len(scores)):
+        gradient[k] = math.exp(scores[k] - largest)
+        total += gradient[k]
+    gradient *= scale / total
+    gradient[target] -= scale
+    return scale * (math.log(total) + largest - scores[target])
+
+
+@fg.loss(target="real", rowwise=True)
+def own_distance(scores, target, gradient):
+    """The length of the error, which no formula of one element can have."""
+    gradient[:] = scores - target
+    length = math.sqrt((gradient * gradient).sum() + 1e-6)
+    gradient /= length
+    return length
+
+
+# Other tests go through the registry when they are collected.
+del LOSSES["own_cross_entropy"], LOSSES["own_distance"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_outputs", [3, 70])
+def test_a_row_wise_loss_is_that_of_fastgd(dtype, n_outputs):
+    """Over one panel and several, with labels and with one-hot rows."""
+    pytest.importorskip("numba")
+    scores = np.random.default_rng(0).normal(size=(9, n_outputs)).astype(dtype)
+    labels, weights = np.arange(9) % n_outputs, np.linspace(0.0, 1.0, 9)
+    for targets in (labels, np.eye(n_outputs)[labels]):
+        expected, slopes = fg.kernels.loss_gradient(scores, targets, "softmax_cross_entropy", weights)
+        for backend in ("cython", "numpy"):
+            value, gradient = fg.kernels.loss_gradient(scores, targets, own_cross_entropy, weights, backend=backend)
+            assert math.isclose(value, expected, rel_tol=20 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(gradient, slopes, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
+def test_row_wise_losses_train_alike_on_both_backends():
+    pytest.importorskip("numba")
+    X, y = data()
+    y = np.hstack([y, -y])
+    found = []
+    for backend in ("cython", "numpy"):
+        model = fg.Sequential([fg.Dense(9, activation="tanh"), fg.Dense(2)], loss=own_distance, backend=backend)
+        found.append(model.fit(X, y, epochs=3, batch_size=17).history["loss"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    again = pickle.loads(pickle.dumps(model))
+    assert again.loss == own_distance and copy.deepcopy(model).loss == own_distance
+    assert own_cross_entropy(scale=2.0) != own_cross_entropy and "math.log(total)" in own_cross_entropy.text
+
+
+def test_a_wrong_gradient_of_a_row_is_refused():
+    def halved(scores, target, gradient):
+        gradient[:] = 0.5 * (scores - target)
+        return 0.5 * ((scores - target) ** 2).sum()
+
+    with pytest.raises(FormulaError, match=r"halved writes .* to gradient\[0\] at scores .*, but differences"):
+        fg.loss(target="real", rowwise=True)(halved)
+
+    def of_two(scores, target):
+        return 0.0
+
+    with pytest.raises(FormulaError, match="write three arguments: scores, target, gradient"):
+        fg.loss(rowwise=True)(of_two)
+    with pytest.raises(ValueError, match="expected one of .*label"):
+        fg.loss(target="class", rowwise=True)(halved)
+    with pytest.raises(ValueError, match="pass rowwise=True"):
+        fg.loss(outputs_per_target=2)(halved)
+    with pytest.raises(FormulaError, match="writes its gradient itself"):
+        own_distance.derivative(wrong_sign)
+    with pytest.raises(ValueError, match="at most 16384 for a row-wise loss of one's own"):
+        fg.Sequential([fg.Dense(20000)], loss=own_distance)
 
 
 # --------------------------------------------------------------------------------------------- copies, processes

@@ -15,6 +15,9 @@ from .language import Formula, FormulaError, read
 from .restraint import RESTRAIN
 
 if TYPE_CHECKING:
+    from .rows import RowFunction
+
+if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
@@ -129,10 +132,11 @@ class Declaration:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Declaration):
             return NotImplemented
-        return (self.kind, self.name, self.formula, self.parameters) == (
+        return (self.kind, self.name, self.formula, self.text, self.parameters) == (
             other.kind,
             other.name,
             other.formula,
+            other.text,
             other.parameters,
         )
 
@@ -292,6 +296,8 @@ class Loss(Declaration):
         Whether it sees a row of scores at a time.
     outputs_per_target : int
         How many neighbouring outputs belong to one target: 2 for a mean and a variance.
+    row_function : RowFunction or None
+        Of a row-wise loss of a user's own.
     parameters : dict of str to float, tuple of float, bool or None
         The formula's scalars in order; those of a row-wise loss as they were declared.
     """
@@ -311,8 +317,10 @@ class Loss(Declaration):
         parameters: Mapping[str, Any] | None = None,
         link_if: tuple[str, str] | None = None,
         outputs_per_target: int | str = 1,
+        row_function: RowFunction | None = None,
     ) -> None:
         super().__init__(name, formula, doc, module, ranges)
+        self.row_function = row_function
         for what, value, expected in (("link", link, LINKS), ("target", target, TARGETS)):
             if value not in expected:
                 raise ValueError(f"loss {name!r}: {what} is {value!r}, expected one of {', '.join(expected)}")
@@ -343,6 +351,10 @@ class Loss(Declaration):
         if self._link_if is not None and self.parameters[self._link_if[0]]:
             return self._link_if[1]
         return self._link
+
+    @property
+    def text(self) -> str | None:
+        return super().text if self.row_function is None else self.row_function.source
 
     @property
     def rowwise(self) -> bool:
@@ -384,6 +396,9 @@ class Loss(Declaration):
     def derivative(self, function: Function) -> Function:
         """Decorator that declares the derivative of the loss by the score."""
         formula = read(function, f"{self.name}_derivative")
+        if self.formula is None:
+            place = f"{formula.where()}: row-wise loss {self.name}"
+            raise FormulaError(f"{place} writes its gradient itself; leave this derivative out")
         self._check_arrays(formula)
         self._check_derivative(formula)
         if not self.built_in:
@@ -639,18 +654,27 @@ def activation(function: Function | None = None, *, ranges: Mapping[str, str] | 
 
 
 def loss(
-    *, link: str = "linear", target: str = "real", ranges: Mapping[str, str] | None = None
+    *,
+    link: str = "linear",
+    target: str = "real",
+    ranges: Mapping[str, str] | None = None,
+    rowwise: bool = False,
+    outputs_per_target: int = 1,
 ) -> Callable[[Function], Loss]:
-    """Declare a loss of one score and one target.
+    """Declare a loss of one score and one target, or of a row of scores.
 
     Parameters
     ----------
     link : {"linear", "sigmoid", "exp", "expm1"}
-        What `predict` applies to the scores.
+        What `predict` applies to the scores; a row-wise loss may also have "softmax".
     target : {"real", "nonnegative", "positive", "nonzero", "probability", "sign"}
-        What targets are admitted; see `Loss`.
+        What targets are admitted; see `Loss`. A row-wise loss may also take a "label".
     ranges : dict of str to str, optional
         Admitted values of the scalars, such as ``{"slope": "[0, inf)"}``.
+    rowwise : bool
+        Whether the function is of a row of scores; see the notes.
+    outputs_per_target : int
+        Of a row-wise loss: how many neighbouring scores belong to one target.
 
     Returns
     -------
@@ -661,7 +685,15 @@ def loss(
     Raises
     ------
     FormulaError
-        If the function is outside the formula language.
+        If the function is outside the formula language, or a derivative is wrong.
+
+    Notes
+    -----
+    A row-wise loss is no formula but plain code that Numba compiles: a function of ``(scores, target, gradient)`` that
+    gives the loss of a row and writes its gradient. `scores` and `gradient` are arrays of shape (n_outputs,),
+    `target` is one of shape (n_targets,) or, with ``target="label"``, a whole number. It is compiled when a model is
+    built; with backend "numpy" it runs as it stands. The gradient is held against differences when it is declared, for
+    three scores, or three targets' worth of them.
 
     Examples
     --------
@@ -676,7 +708,15 @@ def loss(
     array([ 0., 16.])
     """
 
+    if outputs_per_target < 1 or (outputs_per_target > 1 and not rowwise):
+        raise ValueError(
+            f"loss: outputs_per_target: got {outputs_per_target}, expected 1, or more for a row-wise loss; "
+            "pass rowwise=True"
+        )
+
     def declare(function: Function) -> Loss:
+        if rowwise:
+            return _declare_rows(function, link, target, ranges, outputs_per_target)
         formula = read(function)
         return LOSSES.add(
             Loss(
@@ -691,6 +731,32 @@ def loss(
         )
 
     return declare
+
+
+def _declare_rows(
+    function: Function, link: str, target: str, ranges: Mapping[str, str] | None, outputs_per_target: int
+) -> Loss:
+    """A row-wise loss of a user's own."""
+    from . import rows, verification
+
+    if target not in (*NUMBERS, "label"):
+        known = ", ".join((*NUMBERS, "label"))
+        raise ValueError(f"loss {function.__name__!r}: rowwise: target is {target!r}, expected one of {known}")
+    row_function = rows.RowFunction(function)
+    declared = Loss(
+        row_function.name,
+        None,
+        function.__doc__,
+        function.__module__,
+        link=link,
+        target=target,
+        ranges=ranges,
+        parameters=row_function.parameters,
+        outputs_per_target=outputs_per_target,
+        row_function=row_function,
+    )
+    rows.verify(row_function, verification.row_targets(target), 3 * outputs_per_target)
+    return LOSSES.add(declared)
 
 
 def rowwise_loss(

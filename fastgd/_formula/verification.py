@@ -19,7 +19,7 @@ from .language import Formula, FormulaError
 if TYPE_CHECKING:
     from .declare import Activation, Loss
 
-__all__ = ["verify_activation", "verify_loss"]
+__all__ = ["row_targets", "verify_activation", "verify_loss"]
 
 # Distances over which slopes are taken, exact at all points. Extrapolated from two of them, they err by some 1e-11 of
 # the third derivative, which two such extrapolations tell; rounding, 1e-16 of the value, becomes as much.
@@ -84,6 +84,16 @@ def verify_loss(declared: Loss, derivative: Formula) -> None:
     points = list(product(sorted({*_points(declared.formula), *targets}), targets))
     for parameters in _parameters(declared):
         _verify(declared.formula, derivative, points, parameters, False, f"@{declared.name}.derivative")
+
+
+def row_targets(kind: str) -> Any:
+    """Targets of 24 rows to try a row-wise loss with: labels up to 2, or three numbers a row."""
+    import numpy
+
+    if kind == "label":
+        return numpy.arange(24) % 3
+    admitted = [y for y in TARGETS if ADMITTED_TARGETS[kind](y)]
+    return numpy.resize(admitted, (24, 3))
 
 
 def _require_finite_at_zero(declared: Activation, derivative: Formula, of: str) -> None:

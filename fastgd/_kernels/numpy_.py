@@ -193,7 +193,12 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
 def row_losses(scores: Array, targets: Array, loss: Loss) -> tuple[Array, Array]:
     """The loss of each row, float64 (N,), and the derivative of each element's or row's loss by its score."""
     if loss.rowwise:
-        values, gradients = ROWWISE_LOSSES[loss.name](scores, targets, **loss.parameters)
+        kernel = ROWWISE_LOSSES.get(loss.name)
+        if loss.row_function is not None:
+            kernel = loss.row_function.of_rows
+            targets = targets.argmax(axis=1) if loss.by_class and targets.ndim == 2 else targets
+        assert kernel is not None
+        values, gradients = kernel(scores, targets, **loss.parameters)
         return values.astype(np.float64), gradients
     derivative = loss.derivative_formula
     assert derivative is not None

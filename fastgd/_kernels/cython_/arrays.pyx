@@ -16,6 +16,7 @@ from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
     ELEMENTWISE,
     FASTGD_ALIGNMENT,
+    OWN_ROWWISE,
     REALS,
     ROWWISE,
     SOFTMAX_CROSS_ENTROPY,
@@ -23,6 +24,7 @@ from .engine cimport (
     matrix_bytes,
     matrix_of_shape,
     named_blocks,
+    own_row_loss,
     philox_permutation,
     philox_uniform,
 )
@@ -94,6 +96,14 @@ cdef block_function _rendered(const kernel_table *table, declared, block) except
     return <block_function>address
 
 
+cdef object _own_rows(const kernel_table *table, loss):
+    """The address of a user's own row-wise loss."""
+    import_optional("numba", f"loss {loss.name!r} in backend 'cython'")
+    from ..._formula import rows
+
+    return rows.compile_(loss.row_function, "float32" if table.real_size == 4 else "float64", loss.by_class).address
+
+
 cdef block_function activation_block(const kernel_table *table, activation) except? NULL:
     """The block function of an activation; NULL for linear, which leaves its tile alone."""
     if not activation.built_in:
@@ -133,10 +143,14 @@ cdef object scalars_of(declared, dtype, Py_ssize_t n_outputs=0):
 cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *:
     """The kernel of a loss, without its scalars."""
     cdef loss_plan plan
-    plan.kind, plan.elementwise, plan.rowwise, plan.scalars = ELEMENTWISE, NULL, NULL, NULL
+    plan.kind, plan.elementwise, plan.rowwise, plan.own, plan.scalars = ELEMENTWISE, NULL, NULL, NULL, NULL
     plan.compares_rows = loss.compares_rows
     if not loss.rowwise:
         plan.elementwise = loss_block(table, loss)
+        return plan
+    if not loss.built_in:
+        plan.kind, plan.own_takes_labels = OWN_ROWWISE, loss.by_class
+        plan.own = <own_row_loss><uintptr_t>_own_rows(table, loss)
         return plan
     # Without smoothing and weights it has a kernel of its own, that is quicker.
     plan.kind = SOFTMAX_CROSS_ENTROPY if loss.is_default and loss.name == "softmax_cross_entropy" else ROWWISE

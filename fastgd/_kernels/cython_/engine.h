@@ -140,11 +140,17 @@ typedef struct {
     row_link link;
 } named_row_link;
 
+/* A user's own loss of one row, and its gradient; all arrays are REAL and contiguous. */
+typedef double (*own_row_loss)(const void *scores, const void *target, ptrdiff_t label, void *gradient, ptrdiff_t n_outputs,
+                               ptrdiff_t n_targets, const void *scalars);
+
 typedef struct {
     int kind;                               /* a loss_kind */
     block_function elementwise;
     row_loss rowwise;
     const void *scalars;                    /* REAL */
+    own_row_loss own;
+    int own_takes_labels;
     int compares_rows;                      /* a row's loss depends on the rest of its batch */
 } loss_plan;
 
@@ -159,7 +165,7 @@ typedef struct {
 } team_barrier;
 
 enum job_kind { TRAIN, EVALUATE, GRADIENTS, PREDICT };
-enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, ROWWISE };
+enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, ROWWISE, OWN_ROWWISE };
 enum target_kind { REALS, NONNEGATIVES, POSITIVES, NONZEROS, PROBABILITIES, SIGNS };
 enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
 

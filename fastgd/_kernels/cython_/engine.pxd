@@ -24,6 +24,7 @@ cdef extern from "engine.h" nogil:
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
         ROWWISE
+        OWN_ROWWISE
         DENSE
         DROPOUT
         BATCH_NORM
@@ -136,10 +137,15 @@ cdef extern from "engine.h" nogil:
         const char *name
         row_link link
 
+    ctypedef double (*own_row_loss)(const void *, const void *, Py_ssize_t, void *, Py_ssize_t, Py_ssize_t,
+                                    const void *) noexcept nogil
+
     ctypedef struct loss_plan:
         int kind
         block_function elementwise
         row_loss rowwise
+        own_row_loss own
+        int own_takes_labels
         const void *scalars
         int compares_rows
 

@@ -248,6 +248,30 @@ static const named_row_loss row_losses[] = {
     {"quantiles", quantiles},
 };
 
+/* A user's own loss: each row is copied out of the panels, and its gradient back in. */
+static void own_losses(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last)
+{
+    const REAL *scale = rows->row_scale;
+    const matrix *values = &rows->target->values;
+    ptrdiff_t columns = rows->score->columns, targets = loss->own_takes_labels ? 0 : values->columns;
+    REAL scores[columns], gradient[columns], target[targets + 1];
+    for (ptrdiff_t row = first; row < last; row++) {
+        ptrdiff_t label = loss->own_takes_labels ? label_of_row(rows->target, row) : -1;
+        for (ptrdiff_t c = 0; c < columns; c++) {
+            scores[c] = *element(rows->score, row, c);
+            gradient[c] = 0;
+        }
+        for (ptrdiff_t c = 0; c < targets; c++)
+            target[c] = *element(values, row, c);
+        rows->losses[row] = loss->own(scores, target, label, gradient, columns, targets, loss->scalars);
+        for (ptrdiff_t panel = 0; scale && panel < rows->delta->panels; panel++)
+            for (ptrdiff_t c = 0; c < width_of_panel(rows->delta, panel); c++) {
+                ptrdiff_t column = panel * PANEL_WIDTH + c;
+                panel_row(rows->delta, panel, row)[c] = column < columns ? gradient[column] * scale[row] : 0;
+            }
+    }
+}
+
 /* Losses and gradient of rows first .. last-1. */
 static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last)
 {
@@ -255,6 +279,8 @@ static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdif
         elementwise_loss(loss, rows, first, last);
     } else if (loss->kind == ROWWISE) {
         loss->rowwise(rows, loss->scalars, first, last);
+    } else if (loss->kind == OWN_ROWWISE) {
+        own_losses(loss, rows, first, last);
     } else {
         softmax_gradient(rows, first, last);
         add_logarithms(rows->row_sums, rows->losses, first, last);
