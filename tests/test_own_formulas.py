@@ -419,6 +419,22 @@ def test_a_pickle_is_whole_in_a_process_that_never_saw_the_declaration(swish, qu
     assert [float(done.stdout)] == model.history.history["loss"]
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_estimators_take_them_through_clones_and_workers(swish):
+    pytest.importorskip("numba"), pytest.importorskip("sklearn")
+    from sklearn.base import clone
+    from sklearn.model_selection import cross_val_score
+
+    from fastgd.sklearn import MLPRegressor
+
+    X, y = data()
+    settings = dict(hidden_layer_sizes=(8,), max_iter=60, learning_rate_init=0.05, random_state=0)
+    estimator = clone(MLPRegressor(activation=swish, **settings))
+    scores = [cross_val_score(estimator, X, y.ravel(), cv=2, n_jobs=n_jobs) for n_jobs in (1, 2)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert scores[0].min() > 0.0
+
+
 def test_equal_names_are_not_equal_formulas(swish):
     def declared(source_of):
         return fg.activation(source_of)
