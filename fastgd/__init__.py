@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import activations as activations
+    from . import callbacks as callbacks
     from . import initializers as initializers
+    from . import io as io
     from . import kernels as kernels
     from . import losses as losses
     from . import optimizers as optimizers
@@ -18,9 +20,19 @@ if TYPE_CHECKING:
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
+    from .callbacks import CSVLogger as CSVLogger
+    from .callbacks import EarlyStopping as EarlyStopping
+    from .callbacks import LambdaCallback as LambdaCallback
+    from .callbacks import ModelCheckpoint as ModelCheckpoint
+    from .callbacks import ProgressBar as ProgressBar
+    from .callbacks import ReduceLROnPlateau as ReduceLROnPlateau
+    from .callbacks import TensorBoard as TensorBoard
+    from .callbacks import TerminateOnNaN as TerminateOnNaN
+    from .callbacks import TimeLimit as TimeLimit
     from .config import show_config as show_config
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .io import load as load
     from .layers import Dense as Dense
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
@@ -38,40 +50,62 @@ _HOMES = {
     "Adadelta": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
+    "CSVLogger": "callbacks",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "EarlyStopping": "callbacks",
     "ElasticNet": "penalties",
     "L1": "penalties",
     "L2": "penalties",
+    "LambdaCallback": "callbacks",
+    "ModelCheckpoint": "callbacks",
     "NotBuiltError": "errors",
+    "ProgressBar": "callbacks",
     "RMSprop": "optimizers",
+    "ReduceLROnPlateau": "callbacks",
     "SGD": "optimizers",
     "Sequential": "model",
+    "TensorBoard": "callbacks",
+    "TerminateOnNaN": "callbacks",
+    "TimeLimit": "callbacks",
     "activation": "_formula",
+    "load": "io",
     "loss": "_formula",
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "schedules")
+_MODULES = ("activations", "callbacks", "initializers", "io", "kernels", "losses", "optimizers", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
+    "L1",
+    "L2",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
+    "CSVLogger",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "ElasticNet",
-    "L1",
-    "L2",
+    "LambdaCallback",
+    "ModelCheckpoint",
     "NotBuiltError",
+    "ProgressBar",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Sequential",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TimeLimit",
     "__version__",
     "activation",
     "activations",
+    "callbacks",
     "initializers",
+    "io",
     "kernels",
+    "load",
     "loss",
     "losses",
     "optimizer",

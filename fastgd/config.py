@@ -7,21 +7,10 @@ import platform
 from typing import Any
 
 from ._kernels import BACKENDS, available_backends, get_backend
+from .optional import OPTIONAL_PARTS
 from .threads import available_threads
 
 __all__ = ["show_config"]
-
-OPTIONAL_PARTS = {
-    "numba": "jit",
-    "scikit-learn": "sklearn",
-    "safetensors": "io",
-    "onnx": "onnx",
-    "matplotlib": "plot",
-    "rich": "progress",
-    "mpi4py": "mpi",
-}
-"""Distributions that are used if they are there, and what they are for."""
-
 
 def show_config() -> dict[str, Any]:
     """Print, and return, what this installation consists of: put it into a bug report.
@@ -69,5 +58,5 @@ def _text(config: dict[str, Any]) -> str:
         lines.append(f"backend {name}: {instruction_set or 'not available'}")
     lines.append(f"threads: up to {config['threads']}")
     for name, version in config["optional"].items():
-        lines.append(f"{name} {version}" if version else f"{name} not installed (extra {OPTIONAL_PARTS[name]!r})")
+        lines.append(f"{name} {version}" if version else f"{name} not installed ({OPTIONAL_PARTS[name].command})")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,8 @@ class Dense:
     >>> fg.Dense(64, activation="relu")
     Dense(64, activation='relu')
     """
+
+    weight_names: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     units: int
     activation: Activation

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,12 +35,14 @@ from .layers import Dense, read_layers, read_penalty
 from .optimizers import Optimizer, resolve
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, EpochLines, History, Plan, Run, StepScalars, divergence
+from .training import Counters, History, Hooks, Plan, Run, StepScalars, divergence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from ._checkpoint.file import Reader
     from ._kernels import Array
+    from .callbacks import Callback, CallbackList
 
 __all__ = ["Sequential"]
 
@@ -70,6 +74,8 @@ class Sequential:
     ----------
     history : History
         Of the last `fit`.
+    stop_training : bool
+        Set to True by a callback, ends the `fit` that is under way.
 
     Raises
     ------
@@ -133,6 +139,8 @@ class Sequential:
         self._counters = Counters()
         self._scalars = StepScalars(self._optimizer)
         self.history = History()
+        self.stop_training = False
+        self._hooks: CallbackList | None = None
         # The two sums of a single step, and the same memory as Python reads it fastest.
         self._step_sums = np.zeros((1, 2))
         self._step_view: Any = self._step_sums.reshape(-1).data
@@ -222,7 +230,7 @@ class Sequential:
         NotBuiltError
         """
         self._built()
-        return sum(int(np.prod(shape)) for shape in self._shapes())
+        return sum(int(np.prod(shape)) for shape in self._shapes(self._n_inputs))
 
     @property
     def n_epochs_done(self) -> int:
@@ -234,10 +242,14 @@ class Sequential:
         """Optimizer steps since the model was built."""
         return self._counters.steps
 
-    def _shapes(self) -> list[tuple[int, ...]]:
+    @property
+    def n_optimizer_steps_done(self) -> int:
+        """Steps since the optimizer was set; schedules go by these."""
+        return self._counters.optimizer_steps
+
+    def _shapes(self, n_inputs: int) -> list[tuple[int, ...]]:
         """Shapes of [W1, b1, W2, ...]."""
         shapes: list[tuple[int, ...]] = []
-        n_inputs = self._n_inputs
         for layer in self._layers:
             shapes += [(n_inputs, layer.units), (layer.units,)]
             n_inputs = layer.units
@@ -294,7 +306,7 @@ class Sequential:
         self._network = network
         self._n_inputs = n_inputs
         # A multiplication and an addition for each weight, forward; as much again for each of the two gradients.
-        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes()[::2])
+        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes(n_inputs)[::2])
 
     def _built(self) -> Network:
         if self._network is None:
@@ -334,7 +346,8 @@ class Sequential:
             If something does not consist of real numbers.
         """
         network = self._built()
-        network.set_weights(read_weight_arrays(weights, self._shapes(), self._dtype, self._backend.first_nonfinite))
+        shapes = self._shapes(self._n_inputs)
+        network.set_weights(read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite))
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -349,6 +362,8 @@ class Sequential:
         sample_weight: npt.ArrayLike | None = None,
         class_weight: dict[int, float] | str | None = None,
         validation_data: tuple[Any, ...] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> History:
         """Train, going through the rows `epochs` times.
@@ -369,6 +384,14 @@ class Sequential:
             Multiplies the sample weights. "balanced" gives every class that occurs the same total.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
+        callbacks : list of Callback, optional
+            Told of the course of training, which they may stop or steer; see `fastgd.callbacks`.
+        resume_from : path, optional
+            A file that `save` has written in the course of such a fit: it is taken up where the file left it, to the
+            bits that it would have come to. Weights, optimizer state, counters, seed, learning rate, history and the
+            states of callbacks come from the file; the model and the data have to be as they were. `epochs` counts
+            from the beginning of the interrupted fit. If there is no such file yet, training begins: the same line
+            starts a run and, run again, goes on with it.
         verbose : {0, 1}
             1 prints a line for each epoch.
 
@@ -402,18 +425,50 @@ class Sequential:
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
         verbose = read_verbose(verbose)
         rows = self._read_rows(X, y, sample_weight, class_weight)
-        plan = self._plan(len(rows), read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle), rows)
+        batch_size, shuffle = read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
-        if self._network is None:
-            self.build(rows.X.shape[1])
-        history = self.history = History()
-        run = Run(self._built(), self._scalars, rows, plan, self._counters, history)
-        if validation is not None:
-            run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
-        if verbose:
-            run.report = EpochLines(history, n_epochs)
-        run.epochs(n_epochs)
-        return history
+        hooks = self._read_hooks(callbacks, verbose)
+        if resume_from is not None and os.path.exists(resume_from):
+            self._resume(os.fspath(resume_from), rows, (len(rows), batch_size, shuffle), hooks)
+        else:
+            if self._network is None:
+                self.build(rows.X.shape[1])
+            self.history = History()
+        self._hooks, self.stop_training = hooks, False
+        plan = self._plan(len(rows), batch_size, shuffle, rows)
+        further = self._further(validation)
+        run = Run(self._built(), self._scalars, rows, plan, self._counters, self.history, hooks or Hooks(), further)
+        self._train(run, n_epochs, hooks)
+        return self.history
+
+    def _read_hooks(self, callbacks: Any, verbose: int) -> CallbackList | None:
+        """The callbacks of a fit; without any, their module is not imported."""
+        if callbacks is None and not verbose:
+            return None
+        from .callbacks import CallbackList, EpochLines, read_callbacks
+
+        return CallbackList([*read_callbacks(callbacks), *([EpochLines()] if verbose else [])], self)
+
+    def _further(self, validation: Rows | None) -> Callable[[], dict[str, float]] | None:
+        """What the history gets after each epoch beside the loss."""
+        if validation is None:
+            return None
+        return lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+
+    @staticmethod
+    def _train(run: Run, n_epochs: int, hooks: CallbackList | None) -> None:
+        """Go through the epochs that are left, with callbacks told of the beginning and the end."""
+        run.progress.epochs = n_epochs
+        remaining = n_epochs - run.progress.epochs_done
+        if hooks is None:
+            run.epochs(remaining)
+            return
+        try:
+            hooks.begin(run.progress)
+            run.epochs(remaining)
+            hooks.end()
+        finally:
+            hooks.close()
 
     def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
         widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
@@ -744,20 +799,124 @@ class Sequential:
                 parts.append(f"{name}={value!r}")
         return f"Sequential({', '.join(parts)})"
 
+    # ------------------------------------------------------------------------------------------------ saving, resuming
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file: all that `load` needs to go on as if nothing had happened.
+
+        Needs the safetensors library: ``pip install "fastgd[io]"``.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists, in one step: killed at any moment, the old or the new file is there, whole.
+
+        Raises
+        ------
+        NotBuiltError
+        ImportError
+            If safetensors is not installed.
+        OSError
+            If the file cannot be written; it is then as it was.
+        TypeError
+            If a layer or the optimizer holds something that no file can.
+
+        Notes
+        -----
+        A safetensors file. Its tensors are the weights, ``layers.0.weight`` of shape (n_inputs, n_outputs) and
+        ``layers.0.bias``, the optimizer's state and the history; its metadata, as JSON, the configuration, the
+        counters that orders of rows and schedules depend on, and the states of the callbacks of the last `fit`. Of a
+        learning rate that is a function only its name is written: see `fastgd.load`.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.save("model.safetensors")  # doctest: +SKIP
+        """
+        from . import __version__
+        from ._checkpoint.file import write
+
+        self._built()
+        write(os.fspath(path), self.__getstate__(), self._hooks.states() if self._hooks else [], __version__)
+
+    @classmethod
+    def _load(cls, path: str | os.PathLike[str], max_bytes: int, given: dict[str, Any]) -> Self:
+        """The model of a file, with some settings replaced; `fastgd.load` is for the user."""
+        from ._checkpoint.configuration import NotInFileError
+
+        reader = cls._reader(path, max_bytes)
+        settings = dict(given)
+        for name in reader.settings:
+            if name not in settings:
+                try:
+                    settings[name] = reader.made(name)
+                except NotInFileError as error:
+                    raise ValueError(f"{error}: fg.load(path, {name}=...)") from None
+        try:
+            model = cls(settings.pop("layers"), **settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{reader.path}: {error}") from error
+        state = reader.read(
+            model._layers, model._shapes(reader.n_inputs), model._optimizer.rule.states, model._dtype.name
+        )
+        model._adopt(state)
+        return model
+
+    @classmethod
+    def _reader(cls, path: str | os.PathLike[str], max_bytes: int | None = None) -> Reader:
+        from ._checkpoint.file import MAX_BYTES, Reader
+
+        names = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        return Reader(path, MAX_BYTES if max_bytes is None else max_bytes, names)
+
+    def _read(self, reader: Reader) -> dict[str, Any]:
+        """The state in a file, if it is one of such a model."""
+        shapes, states = self._shapes(reader.n_inputs), self._optimizer.rule.states
+        return reader.read(self._layers, shapes, states, self._dtype.name)
+
+    def _adopt(self, state: dict[str, Any]) -> None:
+        """Take weights, slots, counters and history in place of its own."""
+        network = self._new_network(state["n_inputs"], self._optimizer)
+        network.set_weights(state["weights"])
+        network.set_slots(state["slots"])
+        self._forget()
+        self._take(network, state["n_inputs"])
+        self._counters = state["counters"]
+        self.history = state["history"]
+
+    def _resume(self, path: str, rows: Rows, batches: tuple[int, int, bool], hooks: CallbackList | None) -> None:
+        """Become the model of a file; nothing is changed before all fits."""
+        from ._checkpoint.resumption import check, learning_rate
+
+        reader = self._reader(path)
+        settings = self._settings()
+        check(reader, settings, rows.X.shape[1], batches)
+        state = self._read(reader)
+        rate, seed = learning_rate(reader, settings), read_seed(reader.made("seed"))
+        if hooks is not None:
+            hooks.restore(reader.callbacks)
+        if rate is not None:
+            self._optimizer.learning_rate = rate
+        self._seed = seed
+        self._adopt(state)
+
     # ---------------------------------------------------------------------------------------------- copies and pickles
-    def __getstate__(self) -> dict[str, Any]:
-        # A shallow copy goes through here as well, and must not share what changes in place.
-        optimizer, counters, history = copy.deepcopy((self._optimizer, self._counters, self.history))
-        settings = dict(
+    def _settings(self) -> dict[str, Any]:
+        """What it was made with, and now has, by the names of the arguments."""
+        return dict(
             layers=self._layers,
             loss=self._loss,
-            optimizer=optimizer,
+            optimizer=self._optimizer,
             penalty=self._penalty,
             dtype=self._dtype.name,
             seed=self._seed,
             n_threads=self._n_threads,
             backend=self._backend_name,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A shallow copy goes through here as well, and must not share what changes in place.
+        settings, counters, history = copy.deepcopy((self._settings(), self._counters, self.history))
         state = dict(settings=settings, counters=counters, history=history)
         if self._network is not None:
             state["n_inputs"] = self._n_inputs
@@ -769,9 +928,6 @@ class Sequential:
         settings = dict(state["settings"])
         self.__init__(settings.pop("layers"), **settings)  # type: ignore[misc]
         if "weights" in state:
-            network = self._new_network(state["n_inputs"], self._optimizer)
-            network.set_weights(state["weights"])
-            network.set_slots(state["slots"])
-            self._take(network, state["n_inputs"])
+            self._adopt(state)
         self._counters = state["counters"]
         self.history = state["history"]

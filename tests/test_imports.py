@@ -18,10 +18,10 @@ PACKAGE = Path(fastgd.__file__).parent
 TIERS = [
     {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimize", "kernels"},
     {"model"},
-    {"callbacks"},
+    {"callbacks", "metrics", "_checkpoint"},
     {"training"},
     {"layers"},
-    {"initializers", "inputs", "penalties", "threads"},
+    {"initializers", "inputs", "optional", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},
