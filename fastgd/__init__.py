@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import io as io
     from . import kernels as kernels
     from . import losses as losses
+    from . import metrics as metrics
     from . import optimizers as optimizers
     from . import schedules as schedules
     from ._formula import activation as activation
@@ -33,13 +34,25 @@ if TYPE_CHECKING:
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
     from .io import load as load
+    from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
+    from .layers import Dropout as Dropout
+    from .layers import LayerNorm as LayerNorm
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
+    from .optimizers import AdaBelief as AdaBelief
     from .optimizers import Adadelta as Adadelta
     from .optimizers import Adagrad as Adagrad
     from .optimizers import Adam as Adam
+    from .optimizers import Adamax as Adamax
+    from .optimizers import AdamW as AdamW
+    from .optimizers import Ftrl as Ftrl
+    from .optimizers import Lion as Lion
+    from .optimizers import NAdam as NAdam
+    from .optimizers import RAdam as RAdam
     from .optimizers import RMSprop as RMSprop
+    from .optimizers import Rprop as Rprop
+    from .optimizers import Yogi as Yogi
     from .penalties import L1 as L1
     from .penalties import L2 as L2
     from .penalties import ElasticNet as ElasticNet
@@ -47,57 +60,81 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdaBelief": "optimizers",
     "Adadelta": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "Adamax": "optimizers",
+    "BatchNorm": "layers",
     "CSVLogger": "callbacks",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Dropout": "layers",
     "EarlyStopping": "callbacks",
     "ElasticNet": "penalties",
+    "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
     "LambdaCallback": "callbacks",
+    "LayerNorm": "layers",
+    "Lion": "optimizers",
     "ModelCheckpoint": "callbacks",
+    "NAdam": "optimizers",
     "NotBuiltError": "errors",
     "ProgressBar": "callbacks",
+    "RAdam": "optimizers",
     "RMSprop": "optimizers",
     "ReduceLROnPlateau": "callbacks",
+    "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
     "TensorBoard": "callbacks",
     "TerminateOnNaN": "callbacks",
     "TimeLimit": "callbacks",
+    "Yogi": "optimizers",
     "activation": "_formula",
     "load": "io",
     "loss": "_formula",
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "callbacks", "initializers", "io", "kernels", "losses", "optimizers", "schedules")
+_MODULES = ("activations", "callbacks", "initializers", "io", "kernels", "losses", "metrics", "optimizers", "schedules")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "L1",
     "L2",
     "SGD",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
+    "BatchNorm",
     "CSVLogger",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "EarlyStopping",
     "ElasticNet",
+    "Ftrl",
     "LambdaCallback",
+    "LayerNorm",
+    "Lion",
     "ModelCheckpoint",
+    "NAdam",
     "NotBuiltError",
     "ProgressBar",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "Sequential",
     "TensorBoard",
     "TerminateOnNaN",
     "TimeLimit",
+    "Yogi",
     "__version__",
     "activation",
     "activations",
@@ -108,6 +145,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "load",
     "loss",
     "losses",
+    "metrics",
     "optimizer",
     "optimizers",
     "schedules",

@@ -268,15 +268,29 @@ class CallbackList(Hooks):
 
 
 # ----------------------------------------------------------------------------------------------- what is watched
-MODES = {"auto", "min", "max"}
+MODES = ("auto", "min", "max")
 
-# Ends of the names of what is better when larger; all else is better when smaller.
+# Ends of the names of what is better when larger, and when smaller; scikit-learn's scorers begin with neg_ if need be.
 RISING = ("accuracy", "auc", "f1", "r2", "score", "precision", "recall")
+FALLING = ("loss", "error", "deviance")
 
 
 def rises(monitor: str, mode: str) -> bool:
-    """Whether more is better of a value of that name."""
-    return monitor.endswith(RISING) if mode == "auto" else mode == "max"
+    """Whether more is better of a value of that name.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is "auto" and the name does not tell.
+    """
+    if mode != "auto":
+        return mode == "max"
+    if monitor.removeprefix("val_").startswith("neg_") or monitor.endswith(RISING):
+        return True
+    if not monitor.endswith(FALLING):
+        expected, remedy = "'min' or 'max': the name does not tell", "pass mode='max' for what should grow"
+        raise ValueError(refusal(f"mode for monitor={monitor!r}", "'auto'", expected, remedy))
+    return False
 
 
 class Monitor(Callback):
@@ -348,7 +362,8 @@ class EarlyStopping(Monitor):
     patience : int
         After how many epochs without one that counts to stop.
     mode : {"auto", "min", "max"}
-        Whether less or more is better; "auto" goes by the name: accuracy, auc, f1, r2 and scores should grow.
+        Whether less or more is better; "auto" goes by the name: losses and errors should fall, accuracy, auc, f1, r2
+        and scores grow, others are refused.
     baseline : float, optional
         A value that has to be surpassed before anything counts.
     restore_best_weights : bool

@@ -478,22 +478,22 @@ def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array
 
 
 def read_weight_arrays(
-    given: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], first_nonfinite: FindNonfinite
+    given: Any, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], first_nonfinite: FindNonfinite
 ) -> list[Array]:
     """Weights of a model, [W1, b1, W2, ...], as C-contiguous arrays of its dtype."""
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         expected = "a list of arrays [W1, b1, W2, ...]"
         raise TypeError(refusal("weights", f"a {type(given).__name__}", expected, "see model.get_weights()"))
     if len(given) != len(shapes):
-        expected = f"{len(shapes)}, a matrix and a bias for each layer"
+        expected = f"{len(shapes)}: {', '.join(shapes)}"
         raise ValueError(refusal("weights", f"{len(given)} arrays", expected, "see model.get_weights()"))
     arrays = []
-    for k, (item, shape) in enumerate(zip(given, shapes, strict=True)):
-        name = f"weights[{k}] ({'Wb'[k % 2]}{k // 2 + 1})"
+    for k, (item, (of_layer, shape)) in enumerate(zip(given, shapes.items(), strict=True)):
+        name = f"weights[{k}] ({of_layer})"
         array = real_array(item, name)
         if array.shape != shape:
             transposed = len(shape) == 2 and array.shape == shape[::-1]
-            remedy = f"transpose it: W{k // 2 + 1}.T" if transposed else "W is (n_inputs, n_outputs), b (n_outputs,)"
+            remedy = f"transpose it: {of_layer}.T" if transposed else "W is (n_inputs, n_outputs), b (n_outputs,)"
             raise ValueError(refusal(name, f"shape {array.shape}", f"shape {shape}", remedy))
         refuse_nonfinite(array.reshape(-1, shape[-1]), dtype, first_nonfinite, name)
         arrays.append(np.ascontiguousarray(array, dtype))

@@ -204,14 +204,15 @@ def parameter_update(
     *,
     backend: str = "cython",
 ) -> None:
-    """One step of an optimizer, in place on `w` and `states`.
+    """One step of an optimizer, in place on `w` and `states`; `w` is taken for weights, which decay if any do.
 
     Parameters
     ----------
     w, g : ndarray of any shape
         Parameters and their gradient.
     states : sequence of ndarray
-        One for each of ``optimizer.rule.states``, shaped like `w`; zero before the first step.
+        One for each of ``optimizer.rule.states``, shaped like `w`; before the first step filled as
+        ``optimizer.initial_states()`` says, which mostly is with zeros.
     optimizer : str, Optimizer or OptimizerRule
     step : int
         Number of the step, from 1.
@@ -241,4 +242,5 @@ def parameter_update(
         remedy = "pass [np.zeros_like(w)] with one array for each"
         raise ValueError(refusal("parameter_update: states", f"{len(states)} arrays", expected, remedy))
     scalars = chosen.scalars(read_count("parameter_update: step", step, "the first step is 1"), 1)[0]
-    get_backend(backend).parameter_update(given["w"], given["g"], given["states"], chosen.rule, scalars)
+    of_weights = scalars[: len(chosen.rule.scalars)]
+    get_backend(backend).parameter_update(given["w"], given["g"], given["states"], chosen.rule, of_weights)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._formula import ACTIVATIONS, Activation
-from ._kernels import DenseSpec
+from ._formula.interval import check
+from ._kernels import BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec
 from .errors import refusal
 from .initializers import INITIALIZERS, Initializer, read_initializer
 from .inputs import read_activation, read_count, spelled
@@ -18,11 +19,56 @@ from .penalties import L2, Penalty
 if TYPE_CHECKING:
     from ._kernels import Array
 
-__all__ = ["Dense"]
+__all__ = ["BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
+
+
+class Layer:
+    """What every layer can tell of itself; see `Dense`, `Dropout`, `BatchNorm` and `LayerNorm`."""
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Columns of the output."""
+        return n_inputs
+
+    def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        """What is learnt by gradient descent: a matrix or vector of weights, then a vector of biases; or nothing."""
+        raise NotImplementedError
+
+    def statistic_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        """What is gathered beside: nothing, but for `BatchNorm`."""
+        return {}
+
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+        """Parameters at the start, float64.
+
+        Parameters
+        ----------
+        draw : callable
+            ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
+        n_inputs : int
+        """
+        raise NotImplementedError
+
+    def initial_statistics(self, n_inputs: int) -> list[Array]:
+        """Statistics at the start, float64."""
+        return []
+
+    def products(self, n_inputs: int) -> int:
+        """Multiplications of weights and inputs for one row."""
+        return 0
+
+    def spec(self, model_penalty: Penalty | None) -> LayerSpec:
+        """The layer as a backend sees it.
+
+        Parameters
+        ----------
+        model_penalty : L1, L2, ElasticNet or None
+            Holds where the layer has no penalty of its own.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Dense:
+class Dense(Layer):
     """A fully connected layer: a = f(x W + b) with W of shape (n_inputs, units) and b of shape (units,).
 
     Parameters
@@ -52,8 +98,6 @@ class Dense:
     Dense(64, activation='relu')
     """
 
-    weight_names: ClassVar[tuple[str, ...]] = ("weight", "bias")
-
     units: int
     activation: Activation
     penalty: Penalty | None
@@ -66,46 +110,230 @@ class Dense:
         penalty: Penalty | None = None,
         initializer: str | Initializer = "glorot_uniform",
     ) -> None:
-        for name, value in (
-            ("units", read_count("Dense: units", units, "pass the number of outputs")),
-            ("activation", read_activation(activation)),
-            ("penalty", read_penalty("Dense: penalty", penalty)),
-            ("initializer", read_initializer(initializer)),
-        ):
-            object.__setattr__(self, name, value)
+        _set(
+            self,
+            units=read_count("Dense: units", units, "pass the number of outputs"),
+            activation=read_activation(activation),
+            penalty=read_penalty("Dense: penalty", penalty),
+            initializer=read_initializer(initializer),
+        )
 
     def __repr__(self) -> str:
-        parts = [str(self.units)]
-        if self.activation != read_activation("linear"):
-            parts.append(f"activation={spelled(self.activation, ACTIVATIONS)}")
+        parts = [str(self.units), *_activation_part(self.activation)]
         if self.penalty is not None:
             parts.append(f"penalty={self.penalty!r}")
         if self.initializer != read_initializer("glorot_uniform"):
             parts.append(f"initializer={spelled(self.initializer, INITIALIZERS)}")
         return f"Dense({', '.join(parts)})"
 
-    def spec(self, model_penalty: Penalty | None) -> DenseSpec:
-        """The layer as a backend sees it.
+    def n_outputs(self, n_inputs: int) -> int:
+        return self.units
 
-        Parameters
-        ----------
-        model_penalty : L1, L2, ElasticNet or None
-            Holds where the layer has no penalty of its own.
-        """
+    def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        return {"W": (n_inputs, self.units), "b": (self.units,)}
+
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+        W = self.initializer(draw, n_inputs, self.units)
+        return [W[:n_inputs], W[n_inputs] if len(W) > n_inputs else np.zeros(self.units)]
+
+    def products(self, n_inputs: int) -> int:
+        return n_inputs * self.units
+
+    def spec(self, model_penalty: Penalty | None) -> DenseSpec:
         penalty = self.penalty or model_penalty or L2(0.0)
         return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2)
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
-        """[W, b] at the start, from uniform draws; float64.
 
-        Parameters
-        ----------
-        draw : callable
-            ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
-        n_inputs : int
-        """
-        W = self.initializer(draw, n_inputs, self.units)
-        return [W[:n_inputs], W[n_inputs] if len(W) > n_inputs else np.zeros(self.units)]
+@dataclass(frozen=True, init=False, repr=False)
+class Dropout(Layer):
+    """While training, sets each element to zero with probability `rate` and divides the others by ``1 - rate``.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1): the share of elements that go.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is not in [0, 1).
+
+    Notes
+    -----
+    The mean of an element stays what it was (inverted dropout), so `predict` and `evaluate` leave the layer out. Which
+    elements go is a function of the model's seed, the number of the step, the layer, the row's place in the batch, and
+    the column: nothing is stored, and the bits are the same for any number of threads and any backend. The
+    probability is rounded down to a multiple of 2**-32. PyTorch's, Keras's and Flax's dropout do the same with draws of
+    their own.
+
+    `loss_and_gradients` sees what the next training step would see.
+
+    References
+    ----------
+    Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 2014.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(64, activation="relu"), fg.Dropout(0.2), fg.Dense(10)])
+    """
+
+    rate: float
+
+    def __init__(self, rate: float) -> None:
+        _set(self, rate=check("Dropout: rate", rate, "[0, 1)"))
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate!r})"
+
+    def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+        return []
+
+    def spec(self, model_penalty: Penalty | None) -> DropoutSpec:
+        return DropoutSpec(self.rate)
+
+
+class Normalization(Layer):
+    """What batch and layer normalisation share: one gain, at first 1, and one shift, at first 0, for each column."""
+
+    def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        return {"gain": (n_inputs,), "shift": (n_inputs,)}
+
+    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+        return [np.ones(n_inputs), np.zeros(n_inputs)]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class BatchNorm(Normalization):
+    """Batch normalisation: a = f(gain (x - mean) / sqrt(variance + eps) + shift), with the moments of each column.
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        In (0, 1]: the share of the newest batch in the running mean and variance.
+    eps : float, default 1e-5
+        Above 0; added to the variance.
+    activation : str or Activation, default "linear"
+        f, applied after the normalisation.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range or a name is not known.
+    TypeError
+        If something is of the wrong type.
+
+    Notes
+    -----
+    While training, mean and variance (divided by n) are those of the batch, and the gradient passes through them.
+    `predict` and `evaluate` use the running ones: after each step of n rows
+
+        running mean <- (1 - momentum) running mean + momentum mean
+        running variance <- (1 - momentum) running variance + momentum variance n / (n - 1),
+
+    from 0 and 1 on. This is the paper's and PyTorch's form. Keras's `momentum` is the share that stays (its default
+    0.99 is 0.01 here), its eps is 1e-3, and its running variance is not multiplied by n / (n - 1).
+
+    Sample weights do not enter the moments. A batch of one row has no variance: `fit` with ``batch_size=1`` is refused,
+    and a last batch of one row leaves the running moments as they are. Batches of any size go through whole, so the
+    memory for activations grows with the batch.
+
+    References
+    ----------
+    Ioffe & Szegedy, Batch normalization: accelerating deep network training by reducing internal covariate shift, ICML
+    2015.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(64), fg.BatchNorm(activation="relu"), fg.Dense(10)])
+    """
+
+    momentum: float
+    eps: float
+    activation: Activation
+
+    def __init__(self, momentum: float = 0.1, eps: float = 1e-5, activation: str | Activation = "linear") -> None:
+        _set(
+            self,
+            momentum=check("BatchNorm: momentum", momentum, "(0, 1]"),
+            eps=check("BatchNorm: eps", eps, "(0, inf)"),
+            activation=read_activation(activation),
+        )
+
+    def __repr__(self) -> str:
+        parts = [f"momentum={self.momentum!r}"] * (self.momentum != 0.1) + [f"eps={self.eps!r}"] * (self.eps != 1e-5)
+        return f"BatchNorm({', '.join(parts + _activation_part(self.activation))})"
+
+    def statistic_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        return {"mean": (n_inputs,), "variance": (n_inputs,)}
+
+    def initial_statistics(self, n_inputs: int) -> list[Array]:
+        return [np.zeros(n_inputs), np.ones(n_inputs)]
+
+    def spec(self, model_penalty: Penalty | None) -> BatchNormSpec:
+        return BatchNormSpec(self.eps, self.momentum, self.activation)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class LayerNorm(Normalization):
+    """Layer normalisation: a = f(gain (x - mean) / sqrt(variance + eps) + shift), with the moments of each row.
+
+    Parameters
+    ----------
+    eps : float, default 1e-5
+        Above 0; added to the variance.
+    activation : str or Activation, default "linear"
+        f, applied after the normalisation.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range or a name is not known.
+    TypeError
+        If something is of the wrong type.
+
+    Notes
+    -----
+    Mean and variance (divided by the number of columns) are a row's own, in training and in `predict` alike. PyTorch's
+    form; eps is 1e-3 in Keras and 1e-6 in Flax.
+
+    References
+    ----------
+    Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450, 2016.
+
+    Examples
+    --------
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(64), fg.LayerNorm(activation="gelu"), fg.Dense(10)])
+    """
+
+    eps: float
+    activation: Activation
+
+    def __init__(self, eps: float = 1e-5, activation: str | Activation = "linear") -> None:
+        _set(self, eps=check("LayerNorm: eps", eps, "(0, inf)"), activation=read_activation(activation))
+
+    def __repr__(self) -> str:
+        parts = [f"eps={self.eps!r}"] * (self.eps != 1e-5)
+        return f"LayerNorm({', '.join(parts + _activation_part(self.activation))})"
+
+    def spec(self, model_penalty: Penalty | None) -> LayerNormSpec:
+        return LayerNormSpec(self.eps, self.activation)
+
+
+def _set(layer: Layer, **values: Any) -> None:
+    """Give a frozen layer its values."""
+    for name, value in values.items():
+        object.__setattr__(layer, name, value)
+
+
+def _activation_part(activation: Activation) -> list[str]:
+    """How a layer's repr shows its activation: not at all if it is linear."""
+    return [] if activation == read_activation("linear") else [f"activation={spelled(activation, ACTIVATIONS)}"]
 
 
 def read_penalty(name: str, given: Any) -> Penalty | None:
@@ -121,12 +349,16 @@ def read_penalty(name: str, given: Any) -> Penalty | None:
     return given
 
 
-def read_layers(given: Any) -> tuple[Dense, ...]:
-    """The layers of a model, if that is what they are."""
+def read_layers(given: Any) -> tuple[tuple[Layer, ...], Dense]:
+    """The layers of a model, if that is what they are, and the last one, which gives the scores."""
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         expected = "a list of at least one layer"
         raise TypeError(refusal("layers", repr(given), expected, "pass for example [fg.Dense(10)]"))
     for k, layer in enumerate(given):
-        if not isinstance(layer, Dense):
+        if not isinstance(layer, Layer):
             raise TypeError(refusal(f"layers[{k}]", repr(layer), "a layer", "pass for example fg.Dense(10)"))
-    return tuple(given)
+    last = given[-1]
+    if not isinstance(last, Dense):
+        expected = "Dense as the last layer, whose outputs the loss acts on"
+        raise ValueError(refusal(f"layers[{len(given) - 1}]", repr(last), expected, "add for example fg.Dense(10)"))
+    return tuple(given), last

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ._formula import ACTIVATIONS, LOSSES, Loss, OptimizerRule
-from ._kernels import Network, get_backend
+from ._formula import LOSSES, Loss, OptimizerRule
+from ._kernels import DenseSpec, DropoutSpec, Network, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
@@ -31,7 +32,7 @@ from .inputs import (
     read_weights,
     spelled,
 )
-from .layers import Dense, read_layers, read_penalty
+from .layers import BatchNorm, Dense, Layer, read_layers, read_penalty
 from .optimizers import Optimizer, resolve
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
@@ -40,9 +41,10 @@ from .training import Counters, History, Hooks, Plan, Run, StepScalars, divergen
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ._checkpoint.file import Reader
+    from ._checkpoint.file import Layout, Reader
     from ._kernels import Array
     from .callbacks import Callback, CallbackList
+    from .metrics import Measure
 
 __all__ = ["Sequential"]
 
@@ -51,11 +53,12 @@ FLOPS_PER_CALL = 4e9
 
 
 class Sequential:
-    """A stack of dense layers, trained by gradient descent.
+    """A stack of layers, trained by gradient descent.
 
     Parameters
     ----------
-    layers : sequence of Dense
+    layers : sequence of Dense, Dropout, BatchNorm and LayerNorm
+        The last one is Dense.
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
     optimizer : str, Optimizer or OptimizerRule
@@ -108,7 +111,7 @@ class Sequential:
 
     def __init__(
         self,
-        layers: Sequence[Dense],
+        layers: Sequence[Layer],
         *,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer | OptimizerRule = "adam",
@@ -118,8 +121,8 @@ class Sequential:
         n_threads: int | None = None,
         backend: str = "cython",
     ) -> None:
-        self._layers = read_layers(layers)
-        self._n_outputs = self._layers[-1].units
+        self._layers, self._last = read_layers(layers)
+        self._n_outputs = self._last.units
         self._loss = None if loss is None else read_loss_of(self._n_outputs, loss)
         self._optimizer = resolve(optimizer)
         self._penalty = read_penalty("penalty", penalty)
@@ -147,7 +150,7 @@ class Sequential:
 
     # -------------------------------------------------------------------------------------------- what it consists of
     @property
-    def layers(self) -> tuple[Dense, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input on."""
         return self._layers
 
@@ -190,6 +193,7 @@ class Sequential:
         if self._network is not None:
             network = self._new_network(self._n_inputs, chosen)
             network.set_weights(self._network.get_weights())
+            network.set_statistics(self._network.get_statistics())
             self._network = network
         self._optimizer = chosen
         self._scalars = StepScalars(chosen)
@@ -223,14 +227,15 @@ class Sequential:
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases.
+        """Weights and biases, gains and shifts: what is learnt by gradient descent.
 
         Raises
         ------
         NotBuiltError
         """
         self._built()
-        return sum(int(np.prod(shape)) for shape in self._shapes(self._n_inputs))
+        layers = self._with_widths(self._n_inputs)
+        return sum(math.prod(shape) for layer, n in layers for shape in layer.parameter_shapes(n).values())
 
     @property
     def n_epochs_done(self) -> int:
@@ -247,13 +252,26 @@ class Sequential:
         """Steps since the optimizer was set; schedules go by these."""
         return self._counters.optimizer_steps
 
-    def _shapes(self, n_inputs: int) -> list[tuple[int, ...]]:
-        """Shapes of [W1, b1, W2, ...]."""
-        shapes: list[tuple[int, ...]] = []
+    def _with_widths(self, width: int) -> Iterator[tuple[Layer, int]]:
+        """The layers, each with the number of its inputs."""
         for layer in self._layers:
-            shapes += [(n_inputs, layer.units), (layer.units,)]
-            n_inputs = layer.units
-        return shapes
+            yield layer, width
+            width = layer.n_outputs(width)
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the arrays that `get_weights` gives: W1, b1 and so on, numbered by the layers that have any."""
+        layers = self._with_widths(self._n_inputs)
+        learning = filter(None, (layer.parameter_shapes(n) | layer.statistic_shapes(n) for layer, n in layers))
+        return {f"{name}{k}": shape for k, shapes in enumerate(learning, 1) for name, shape in shapes.items()}
+
+    def _in_order(self, learnt: Iterable[Array], gathered: Iterable[Array]) -> list[Array]:
+        """Arrays as `get_weights` gives them, from those of the parameters and those of the statistics."""
+        sources = iter(learnt), iter(gathered)
+        arrays: list[Array] = []
+        for layer in self._layers:
+            for source, shapes in zip(sources, (layer.parameter_shapes(1), layer.statistic_shapes(1)), strict=True):
+                arrays += itertools.islice(source, len(shapes))
+        return arrays
 
     # ------------------------------------------------------------------------------------------------------ weights
     def build(self, n_features: int) -> Self:
@@ -285,28 +303,38 @@ class Sequential:
         n_inputs = read_count("n_features", n_features, "pass the number of columns of X")
         network = self._new_network(n_inputs, self._optimizer)
         network.set_weights(self._initial_weights(n_inputs))
+        layers = self._with_widths(n_inputs)
+        network.set_statistics([array for layer, width in layers for array in layer.initial_statistics(width)])
         self._forget()
         self._take(network, n_inputs)
         return self
 
     def _initial_weights(self, width: int) -> Iterator[Array]:
         """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
-        for k, layer in enumerate(self._layers):
+        for k, (layer, n_inputs) in enumerate(self._with_widths(width)):
 
             def draw(count: int, substream: int = k) -> Array:
                 return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
 
-            yield from layer.initial_weights(draw, width)
-            width = layer.units
+            yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
-        return self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        initial = optimizer.initial_states()
+        if any(initial.values()):
+            layers = self._with_widths(n_inputs)
+            shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
+            network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
+        return network
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
-        # A multiplication and an addition for each weight, forward; as much again for each of the two gradients.
-        self._flops_per_row = 2.0 * sum(shape[0] * shape[1] for shape in self._shapes(n_inputs)[::2])
+        self._flops_per_row = self._flops_forward(n_inputs)
+
+    def _flops_forward(self, n_inputs: int) -> float:
+        """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
+        return 2.0 * sum(layer.products(width) for layer, width in self._with_widths(n_inputs))
 
     def _built(self) -> Network:
         if self._network is None:
@@ -321,13 +349,16 @@ class Sequential:
         Returns
         -------
         list of ndarray
-            ``[W1, b1, W2, b2, ...]`` with W of shape (n_inputs, n_outputs) and b of shape (n_outputs,).
+            ``[W1, b1, W2, b2, ...]`` with W of shape (n_inputs, n_outputs) and b of shape (n_outputs,); in its place
+            ``gain, shift, running mean, running variance`` of a `BatchNorm` and ``gain, shift`` of a `LayerNorm`, all
+            of shape (n_inputs,).
 
         Raises
         ------
         NotBuiltError
         """
-        return self._built().get_weights()
+        network = self._built()
+        return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Replace all weights. The optimizer's state stays as it is.
@@ -346,8 +377,11 @@ class Sequential:
             If something does not consist of real numbers.
         """
         network = self._built()
-        shapes = self._shapes(self._n_inputs)
-        network.set_weights(read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite))
+        shapes = self._weight_shapes()
+        arrays = read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite)
+        of_batches = [name.startswith(("mean", "variance")) for name in shapes]
+        network.set_weights([array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered])
+        network.set_statistics([array for array, gathered in zip(arrays, of_batches, strict=True) if gathered])
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -362,6 +396,7 @@ class Sequential:
         sample_weight: npt.ArrayLike | None = None,
         class_weight: dict[int, float] | str | None = None,
         validation_data: tuple[Any, ...] | None = None,
+        metrics: Sequence[Any] = (),
         callbacks: Sequence[Callback] | None = None,
         resume_from: str | os.PathLike[str] | None = None,
         verbose: int = 0,
@@ -384,6 +419,10 @@ class Sequential:
             Multiplies the sample weights. "balanced" gives every class that occurs the same total.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
+        metrics : list of str, Metric, scorer or callable, optional
+            What the history gets beside the loss, of the rows and of the validation data, after each epoch: names and
+            objects of `fastgd.metrics`, scikit-learn's scorers or their names, functions of ``(y, prediction)``. Costs
+            a forward pass over each.
         callbacks : list of Callback, optional
             Told of the course of training, which they may stop or steer; see `fastgd.callbacks`.
         resume_from : path, optional
@@ -427,6 +466,7 @@ class Sequential:
         rows = self._read_rows(X, y, sample_weight, class_weight)
         batch_size, shuffle = read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
+        measures = self._read_metrics(metrics)
         hooks = self._read_hooks(callbacks, verbose)
         if resume_from is not None and os.path.exists(resume_from):
             self._resume(os.fspath(resume_from), rows, (len(rows), batch_size, shuffle), hooks)
@@ -436,7 +476,7 @@ class Sequential:
             self.history = History()
         self._hooks, self.stop_training = hooks, False
         plan = self._plan(len(rows), batch_size, shuffle, rows)
-        further = self._further(validation)
+        further = self._further(rows, validation, measures)
         run = Run(self._built(), self._scalars, rows, plan, self._counters, self.history, hooks or Hooks(), further)
         self._train(run, n_epochs, hooks)
         return self.history
@@ -449,11 +489,39 @@ class Sequential:
 
         return CallbackList([*read_callbacks(callbacks), *([EpochLines()] if verbose else [])], self)
 
-    def _further(self, validation: Rows | None) -> Callable[[], dict[str, float]] | None:
+    def _read_metrics(self, given: Any) -> dict[str, Measure]:
+        """The metrics by name; without any, their module is not imported."""
+        if isinstance(given, (list, tuple)) and not given:
+            return {}
+        from .metrics import read_metrics
+
+        return read_metrics(given, self._loss_for_use())
+
+    def _further(
+        self, rows: Rows, validation: Rows | None, measures: dict[str, Measure]
+    ) -> Callable[[], dict[str, float]] | None:
         """What the history gets after each epoch beside the loss."""
-        if validation is None:
+        if validation is None and not measures:
             return None
-        return lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+
+        def further() -> dict[str, float]:
+            values = self._measured(rows, measures)
+            if validation is not None:
+                told = self._evaluate(validation) | self._measured(validation, measures)
+                values |= {f"val_{name}": value for name, value in told.items()}
+            return values
+
+        return further
+
+    def _measured(self, rows: Rows, measures: dict[str, Measure]) -> dict[str, float]:
+        """Metrics of the rows, by name."""
+        if not measures:
+            return {}
+        from .metrics import Outcome
+
+        predictions = self._forward(rows.X, None, True, len(self._layers) - 1)
+        outcome = Outcome.of_rows(rows, predictions, self._loss_for_use())
+        return {name: measure(outcome) for name, measure in measures.items()}
 
     @staticmethod
     def _train(run: Run, n_epochs: int, hooks: CallbackList | None) -> None:
@@ -471,9 +539,14 @@ class Sequential:
             hooks.close()
 
     def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
-        widths = [rows.X.shape[1], *(layer.units for layer in self._layers)]
-        flops = 6.0 * batch_size * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        self._refuse_single_rows(batch_size)
+        flops = 3.0 * batch_size * self._flops_forward(rows.X.shape[1])
         return Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+
+    def _refuse_single_rows(self, batch_size: int) -> None:
+        if batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self._layers):
+            expected = "at least 2 rows: BatchNorm learns nothing from one"
+            raise ValueError(refusal("batch_size", "1", expected, "take larger batches, or LayerNorm"))
 
     def train_on_batch(
         self,
@@ -523,17 +596,20 @@ class Sequential:
             X, y, weights = rows.X, rows.targets, rows.weights
         counters, sums = self._counters, self._step_view
         n_rows = len(X)  # type: ignore[arg-type]
+        if n_rows == 1:
+            self._refuse_single_rows(1)
         sums[0] = sums[1] = 0.0
         status, done = network.train(
             X,  # type: ignore[arg-type]
             y,  # type: ignore[arg-type]
             weights,
             batch_size=n_rows,
-            seed=0,
+            seed=self._seed,
             shuffle=False,
             epoch=0,
             step=0,
             n_steps=1,
+            steps_before=counters.steps,
             scalars=self._scalars.row(counters.optimizer_steps + 1),
             losses=self._step_sums,
             n_threads=self._team(3.0 * self._flops_per_row * n_rows),
@@ -655,7 +731,7 @@ class Sequential:
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
                 X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-            shape = (len(X), self._layers[layer].units)
+            shape = (len(X), self._width_after(layer))
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
@@ -665,6 +741,10 @@ class Sequential:
             network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
         return out
 
+    def _width_after(self, layer: int) -> int:
+        """Columns of that layer's output."""
+        return next(itertools.islice((at.n_outputs(n) for at, n in self._with_widths(self._n_inputs)), layer, None))
+
     def _pieces(self, n_rows: int) -> Iterator[slice]:
         """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""
         size = max(1, int(FLOPS_PER_CALL / self._flops_per_row))
@@ -672,9 +752,14 @@ class Sequential:
             yield slice(first, first + size)
 
     def evaluate(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        metrics: Sequence[Any] = (),
     ) -> dict[str, float]:
-        """The loss on given rows, penalties included, and the accuracy where there are classes.
+        """The loss on given rows, penalties included, the accuracy where there are classes, and metrics.
 
         Parameters
         ----------
@@ -682,12 +767,15 @@ class Sequential:
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
+        metrics : list of str, Metric, scorer or callable, optional
+            As for `fit`.
 
         Returns
         -------
         dict
             ``"loss"``; and ``"accuracy"`` for losses over classes: the weighted share of rows whose largest score is at
-            the target's class, or, for binary cross-entropy, of outputs on the target's side of a half.
+            the target's class, or, for binary cross-entropy, of outputs on the target's side of a half. And the metrics
+            by name.
 
         Raises
         ------
@@ -703,7 +791,8 @@ class Sequential:
         {'loss': 5.0}
         """
         self._built()
-        return self._evaluate(self._read_rows(X, y, sample_weight, None))
+        rows, measures = self._read_rows(X, y, sample_weight, None), self._read_metrics(metrics)
+        return self._evaluate(rows) | self._measured(rows, measures)
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._built()
@@ -719,10 +808,11 @@ class Sequential:
         return values
 
     def _penalty_value(self, network: Network) -> float:
-        if not any(spec.l1 or spec.l2 for spec in self._specs):
+        if not any(isinstance(spec, DenseSpec) and (spec.l1 or spec.l2) for spec in self._specs):
             return 0.0
-        matrices = network.get_weights()[::2]
-        return sum(Penalty(spec.l1, spec.l2)(W) for spec, W in zip(self._specs, matrices, strict=True))
+        specs = [spec for spec in self._specs if not isinstance(spec, DropoutSpec)]
+        pairs = zip(specs, network.get_weights()[::2], strict=True)
+        return sum(Penalty(spec.l1, spec.l2)(W) for spec, W in pairs if isinstance(spec, DenseSpec))
 
     def loss_and_gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -740,7 +830,8 @@ class Sequential:
         -------
         loss : float
         gradients : list of ndarray
-            ``[dW1, db1, dW2, ...]``, shaped as `get_weights` gives them.
+            ``[dW1, db1, dW2, ...]``, in the order and of the shapes of `get_weights`. By running statistics they are
+            zero: what is learnt from does not depend on them.
 
         Raises
         ------
@@ -759,18 +850,26 @@ class Sequential:
         network = self._built()
         rows = self._read_rows(X, y, sample_weight, None)
         n_threads = self._team(3.0 * self._flops_per_row * len(rows))
-        return network.loss_and_gradients(rows.X, rows.targets, rows.weights, n_threads=n_threads)
+        loss, gradients = network.loss_and_gradients(
+            rows.X,
+            rows.targets,
+            rows.weights,
+            seed=self._seed,
+            steps_before=self._counters.steps,
+            n_threads=n_threads,
+        )
+        return loss, self._in_order(gradients, map(np.zeros_like, network.get_statistics()))
 
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:
         """Print the layers with their shapes and parameters, and how the model is trained."""
         built = self._network is not None
-        lines = [f"{'layer':<8}{'output':>10}{'parameters':>13}  activation"]
-        n_inputs: int | None = self._n_inputs if built else None
-        for k, layer in enumerate(self._layers):
-            count = f"{(n_inputs + 1) * layer.units:,}" if n_inputs is not None else "not built"
-            lines.append(f"Dense {k:<2}{layer.units:>10,}{count:>13}  {spelled(layer.activation, ACTIVATIONS)[:40]}")
-            n_inputs = layer.units
+        lines = [f"   {'output':>10}{'parameters':>13}  layer"]
+        for k, (layer, n_inputs) in enumerate(self._with_widths(self._n_inputs)):
+            known = built or isinstance(layer, Dense)
+            width = f"{layer.n_outputs(n_inputs):,}" if known else ""
+            count = f"{sum(map(math.prod, layer.parameter_shapes(n_inputs).values())):,}" if built else "not built"
+            lines.append(f"{k:>3}{width:>10}{count:>13}  {layer!r}")
         lines.append(f"inputs {self._n_inputs:,}, parameters {self.n_parameters:,}" if built else "not built")
         loss = self._loss
         lines.append(f"loss {loss.name if loss else 'none'}, optimizer {self._optimizer!r}")
@@ -779,7 +878,7 @@ class Sequential:
         lines.append(
             f"{self._dtype}, backend {self.backend}, {self.n_epochs_done} epochs, {self.n_steps_done} steps done"
         )
-        if loss is not None and loss.link == self._layers[-1].activation.name != "linear":
+        if loss is not None and loss.link == self._last.activation.name != "linear":
             lines.append(f"note: the loss applies {loss.link} to the output of a layer that has applied it already")
         print("\n".join(lines))
 
@@ -822,8 +921,8 @@ class Sequential:
 
         Notes
         -----
-        A safetensors file. Its tensors are the weights, ``layers.0.weight`` of shape (n_inputs, n_outputs) and
-        ``layers.0.bias``, the optimizer's state and the history; its metadata, as JSON, the configuration, the
+        A safetensors file. Its tensors are the weights, ``layers.0.W`` of shape (n_inputs, n_outputs) and
+        ``layers.0.b``, the optimizer's state and the history; its metadata, as JSON, the configuration, the
         counters that orders of rows and schedules depend on, and the states of the callbacks of the last `fit`. Of a
         learning rate that is a function only its name is written: see `fastgd.load`.
 
@@ -837,7 +936,8 @@ class Sequential:
         from ._checkpoint.file import write
 
         self._built()
-        write(os.fspath(path), self.__getstate__(), self._hooks.states() if self._hooks else [], __version__)
+        callbacks = self._hooks.states() if self._hooks else []
+        write(os.fspath(path), self.__getstate__(), self._layout(self._n_inputs), callbacks, __version__)
 
     @classmethod
     def _load(cls, path: str | os.PathLike[str], max_bytes: int, given: dict[str, Any]) -> Self:
@@ -856,10 +956,7 @@ class Sequential:
             model = cls(settings.pop("layers"), **settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{reader.path}: {error}") from error
-        state = reader.read(
-            model._layers, model._shapes(reader.n_inputs), model._optimizer.rule.states, model._dtype.name
-        )
-        model._adopt(state)
+        model._adopt(model._read(reader))
         return model
 
     @classmethod
@@ -871,13 +968,22 @@ class Sequential:
 
     def _read(self, reader: Reader) -> dict[str, Any]:
         """The state in a file, if it is one of such a model."""
-        shapes, states = self._shapes(reader.n_inputs), self._optimizer.rule.states
-        return reader.read(self._layers, shapes, states, self._dtype.name)
+        return reader.read(self._layout(reader.n_inputs), self._optimizer.rule.states, self._dtype.name)
+
+    def _layout(self, n_inputs: int) -> Layout:
+        """Name, shape and whether it is learnt of each array of `get_weights`, as a file has them."""
+        return [
+            (f"layers.{k}.{name}", shape, learnt)
+            for k, (layer, width) in enumerate(self._with_widths(n_inputs))
+            for learnt, shapes in ((True, layer.parameter_shapes(width)), (False, layer.statistic_shapes(width)))
+            for name, shape in shapes.items()
+        ]
 
     def _adopt(self, state: dict[str, Any]) -> None:
         """Take weights, slots, counters and history in place of its own."""
         network = self._new_network(state["n_inputs"], self._optimizer)
         network.set_weights(state["weights"])
+        network.set_statistics(state["statistics"])
         network.set_slots(state["slots"])
         self._forget()
         self._take(network, state["n_inputs"])
@@ -921,6 +1027,7 @@ class Sequential:
         if self._network is not None:
             state["n_inputs"] = self._n_inputs
             state["weights"] = self._network.get_weights()
+            state["statistics"] = self._network.get_statistics()
             state["slots"] = self._network.get_slots()
         return state
 

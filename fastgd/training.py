@@ -333,6 +333,7 @@ class Run:
             epoch=first_epoch,
             step=first_step,
             n_steps=n_steps,
+            steps_before=self.counters.steps,
             scalars=scalars,
             losses=losses,
             n_threads=choose(self.plan.n_threads, self.plan.flops_per_step, n_steps * self.plan.flops_per_step),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from golden import load
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
@@ -15,21 +18,54 @@ import fastgd as fg
 from fastgd import activations as _activations  # noqa: F401  (fills the registry)
 from fastgd import losses as _losses  # noqa: F401  (fills the registry)
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
-from fastgd.optimizers import resolve
 
 BACKENDS = ("cython", "numpy")
 DTYPES = ("float32", "float64")
 
-# A learning rate for each rule with which a few steps move the weights by about a tenth.
+# For each rule, what an optimizer of that rule is told so that a few steps move the weights by about a tenth.
 HYPERPARAMETERS = {
     "sgd": {"learning_rate": 0.1},
     "momentum": {"learning_rate": 0.05, "momentum": 0.9},
     "nesterov": {"learning_rate": 0.05, "momentum": 0.75},
     "adagrad": {"learning_rate": 0.05},
     "rmsprop": {"learning_rate": 0.01, "rho": 0.9},
+    "rmsprop_momentum": {"learning_rate": 0.01, "rho": 0.9, "momentum": 0.5},
+    "rmsprop_centered": {"learning_rate": 0.01, "rho": 0.9, "momentum": 0.5, "eps": 0.01},
     "adadelta": {"learning_rate": 4.0},
     "adam": {"learning_rate": 0.02, "beta2": 0.99},
+    "amsgrad": {"learning_rate": 0.02, "beta2": 0.9},
+    "adamax": {"learning_rate": 0.02, "beta2": 0.9},
+    "nadam": {"learning_rate": 0.02, "beta2": 0.99},
+    "adabelief": {"learning_rate": 0.02, "eps": 1e-4},
+    "yogi": {"learning_rate": 0.02, "beta2": 0.9},
+    "lion": {"learning_rate": 0.01},
+    "ftrl": {"learning_rate": 0.1, "l1": 0.01, "l2": 0.1},
+    "rprop": {"learning_rate": 0.01},
 }
+
+# The class of each rule, and what makes it take this rule besides.
+MADE_BY: dict[str, tuple[type[fg.optimizers.Optimizer], dict[str, bool]]] = {
+    "sgd": (fg.SGD, {}),
+    "momentum": (fg.SGD, {}),
+    "nesterov": (fg.SGD, {"nesterov": True}),
+    "adagrad": (fg.Adagrad, {}),
+    "rmsprop": (fg.RMSprop, {}),
+    "rmsprop_momentum": (fg.RMSprop, {}),
+    "rmsprop_centered": (fg.RMSprop, {"centered": True}),
+    "adadelta": (fg.Adadelta, {}),
+    "adam": (fg.Adam, {}),
+    "amsgrad": (fg.Adam, {"amsgrad": True}),
+    "adamax": (fg.Adamax, {}),
+    "nadam": (fg.NAdam, {}),
+    "adabelief": (fg.AdaBelief, {}),
+    "yogi": (fg.Yogi, {}),
+    "lion": (fg.Lion, {}),
+    "ftrl": (fg.Ftrl, {}),
+    "rprop": (fg.Rprop, {}),
+}
+
+# Rules that jump: where a sum is zero but for rounding, two right answers lie a whole step apart.
+JUMPING = ("lion", "rprop")
 
 
 def built_in(registry: dict) -> list[str]:
@@ -42,14 +78,47 @@ ACTIVATION_NAMES, LOSS_NAMES, OPTIMIZER_NAMES = map(built_in, (ACTIVATIONS, LOSS
 
 def optimizer_named(rule: str, **hyperparameters: float) -> fg.optimizers.Optimizer:
     """fastgd's optimizer that applies the rule of that name."""
-    if rule in ("momentum", "nesterov"):
-        return fg.SGD(nesterov=rule == "nesterov", **hyperparameters)
-    return type(resolve(rule))(**hyperparameters)
+    made_by, flags = MADE_BY[rule]
+    return made_by(**flags, **hyperparameters)
 
 
 def oracle_rule(rule: str, **hyperparameters: float) -> Callable[[], object]:
     """Maker of the oracle's object for that rule, one for each parameter array."""
     return lambda: oracle_optimizers.OPTIMIZERS[rule](**hyperparameters)
+
+
+RECORDINGS = [
+    (library, name) for library in ("torch", "keras", "optax", "sklearn") for name in load("optimizers")[library]
+]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where another library's optimizer went, and what should go there: fastgd's and the oracle's."""
+
+    optimizer: fg.optimizers.Optimizer
+    new_rule: Callable[..., object]
+    start: np.ndarray
+    gradients: np.ndarray
+    kept: np.ndarray
+    path: np.ndarray
+
+    @classmethod
+    def of(cls, library: str, name: str) -> Recording:
+        """The recording of that name, such as ``Adam(learning_rate=0.05)``."""
+        golden, kind = load("optimizers"), name.partition("(")[0]
+        given = dict(golden[library][name]["given"])
+        fall = given.pop("fall", None)
+        if fall is not None:
+            initial = given["learning_rate"]
+            given["learning_rate"] = fg.schedules.Exponential(initial, fall)
+        optimizer = getattr(fg, kind)(dialect=library, **given)
+        explicit = dict(optimizer.hyperparameters)
+        if fall is not None:
+            explicit["learning_rate"] = lambda step: initial * fall**step
+        new_rule = partial(oracle_optimizers.CLASSES[kind], **explicit)
+        arrays = (np.array(golden["start"]), np.array(golden["gradients"]), np.array(golden["steps"]) - 1)
+        return cls(optimizer, new_rule, *arrays, np.array(golden[library][name]["path"]))
 
 
 def oracle_network(activations: Sequence[str], loss: str, l1: float = 0.0, l2: float = 0.0) -> Network:

@@ -41,7 +41,7 @@ scalars, losses = rule.scalars(1, 4000), np.zeros((1001, 2))
 def allocations(n_steps):
     before = count()
     network.train(X, y, np.ones(64), batch_size=16, seed=0, shuffle=True, epoch=0, step=0, n_steps=n_steps,
-                  scalars=scalars, losses=losses, n_threads=1)
+                  steps_before=0, scalars=scalars, losses=losses, n_threads=1)
     return count() - before
 
 
@@ -59,8 +59,13 @@ def test_number_of_allocations_does_not_grow_with_steps(tmp_path):
     build = subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], capture_output=True, text=True)
     if build.returncode:
         pytest.skip(f"the counter does not build with this C library: {build.stderr[-200:]}")
-    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True,
-                         env={**os.environ, "LD_PRELOAD": str(library)})
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "LD_PRELOAD": str(library)},
+    )
     few, many, counting = run.stdout.split()
     assert counting == "True"
     assert int(many) == int(few)

@@ -184,7 +184,7 @@ def test_progress_is_told_while_it_is_made():
 # ------------------------------------------------------------------------------------------------- early stopping
 def stopped_at(values, **options):
     """Epochs at which EarlyStopping stops and was best, for a value's course."""
-    stopping, model = fg.EarlyStopping(monitor="value", **options), classifier()
+    stopping, model = fg.EarlyStopping(**{"monitor": "value", "mode": "min"} | options), classifier()
     progress = training.Progress(len(values), 0, 1, 1)
     CallbackList([stopping], model).begin(progress)
     for epoch, value in enumerate(values, 1):
@@ -239,7 +239,17 @@ def test_a_callback_used_again_begins_anew():
         assert len(classifier().fit(*rows(), epochs=9, callbacks=[stopping]).epochs) == 2
 
 
-@pytest.mark.parametrize(("name", "rising"), [("val_loss", False), ("val_accuracy", True), ("auc", True), ("r2", True)])
+@pytest.mark.parametrize(
+    ("name", "rising"),
+    [
+        ("val_loss", False),
+        ("mean_absolute_error", False),
+        ("val_accuracy", True),
+        ("auc", True),
+        ("val_r2", True),
+        ("val_neg_log_loss", True),
+    ],
+)
 def test_what_is_better_goes_by_the_name(name, rising):
     """Losses and errors should fall, scores grow."""
     assert fg.EarlyStopping(monitor=name).rising == rising
@@ -250,7 +260,8 @@ def test_what_is_better_goes_by_the_name(name, rising):
 # ----------------------------------------------------------------------------------------------------- the rate
 def rates(values, rate=1.0, **options):
     """The learning rate after each epoch of a value's course."""
-    plateau, model = fg.ReduceLROnPlateau(monitor="value", factor=0.5, **options), classifier(optimizer=fg.SGD(rate))
+    plateau = fg.ReduceLROnPlateau(**{"monitor": "value", "mode": "min", "factor": 0.5} | options)
+    model = classifier(optimizer=fg.SGD(rate))
     CallbackList([plateau], model).begin(training.Progress(len(values), 0, 1, 1))
     course = []
     for epoch, value in enumerate(values, 1):
@@ -396,6 +407,7 @@ def test_tensorboard_reads_what_is_written(tmp_path):
         (lambda: fg.EarlyStopping(patience=-1), "EarlyStopping: patience: got -1, expected a whole number"),
         (lambda: fg.EarlyStopping(patience=1.5), "EarlyStopping: patience: got 1.5"),
         (lambda: fg.EarlyStopping(mode="least"), "EarlyStopping: mode: got 'least', expected 'auto', 'min' or 'max'"),
+        (lambda: fg.EarlyStopping("surprise"), "mode for monitor='surprise': got 'auto', expected 'min' or 'max'"),
         (lambda: fg.EarlyStopping(min_delta=math.nan), "EarlyStopping: min_delta: got nan"),
         (lambda: fg.EarlyStopping(monitor=3), "EarlyStopping: monitor: got 3"),
         (lambda: fg.ReduceLROnPlateau(factor=1.5), "ReduceLROnPlateau: factor: got 1.5, expected a number above 0"),
@@ -418,7 +430,7 @@ def test_bad_input_is_refused(make, fragment):
         make()
 
 
-@pytest.mark.parametrize("callback", [fg.EarlyStopping("val_los"), fg.ReduceLROnPlateau("val_loss")])
+@pytest.mark.parametrize("callback", [fg.EarlyStopping("val_los", mode="min"), fg.ReduceLROnPlateau("val_loss")])
 def test_a_name_that_is_not_in_the_history_is_refused(callback):
     """With the names that are."""
     with pytest.raises(ValueError, match="monitor: got 'val_loss?', expected one of 'loss'; .+validation_data"):

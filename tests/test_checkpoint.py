@@ -102,6 +102,10 @@ SCHEDULES = [
 ]
 OPTIMIZERS = [
     *(make() for make in optimizers.BY_NAME.values()),
+    *(make(dialect=dialect) for make in optimizers.BY_NAME.values() for dialect in make.dialects),
+    *(make(clip_value=0.5) for make in optimizers.BY_NAME.values() if make is not optimizers.Rprop),
+    optimizers.Optimizer("momentum", learning_rate=0.25, momentum=0.5, gain=1.0, weight_decay=0.125),
+    fg.AdamW(weight_decay=0.25),
     *(optimizer_named(name, **HYPERPARAMETERS[name]) for name in OPTIMIZER_NAMES),
     *(fg.SGD(schedule) for schedule in SCHEDULES),
 ]
@@ -114,6 +118,10 @@ OBJECTS = [
     fg.L1(0.5),
     fg.L2(0.25),
     fg.ElasticNet(l1=0.5, l2=0.25),
+    fg.Dropout(0.25),
+    fg.BatchNorm(),
+    fg.BatchNorm(momentum=0.25, eps=1e-3, activation="relu"),
+    fg.LayerNorm(eps=1e-3, activation=fg.activations.leaky_relu(slope=0.5)),
     fg.Dense(3),
     fg.Dense(5, activation=fg.activations.elu(alpha=0.5), penalty=fg.L1(0.1), initializer="he_normal"),
 ]
@@ -129,7 +137,7 @@ def test_an_object_is_made_again_from_plain_data(made):
 def test_every_class_that_can_be_saved_is_tried():
     """What a module gets in addition is known, and has its example above."""
     tried = {type(made).__name__ for made in OBJECTS}
-    bare = {"Optimizer", "Penalty", "Schedule"}
+    bare = {"Layer", "Penalty", "Schedule"}
     assert set(KNOWN) - bare <= tried
     exported = {name for module in (layers, optimizers, penalties, schedules) for name in module.__all__}
     assert set(KNOWN) == {name for name in exported if name[0].isupper()}
@@ -144,7 +152,7 @@ def test_plain_values_stay(value):
 
 def test_a_rule_of_ones_own_is_saved_by_name():
     """With its hyperparameters."""
-    optimizer = optimizers.Optimizer("momentum", learning_rate=0.25, momentum=0.5)
+    optimizer = optimizers.Optimizer("momentum", learning_rate=0.25, momentum=0.5, gain=1.0)
     assert from_plain(to_plain(optimizer), "test") == optimizer
 
 
@@ -191,7 +199,7 @@ def test_a_file_can_be_read_by_others(tmp_path):
     model = classifier()
     model.save(tmp_path / "model")
     tensors = safetensors.load_file(tmp_path / "model")
-    names = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    names = ["layers.0.W", "layers.0.b", "layers.1.W", "layers.1.b"]
     assert_same_bits([tensors[name] for name in names], model.get_weights())
     assert {name for name in tensors if name.startswith("optimizer.m.")} == {f"optimizer.m.{name}" for name in names}
 
@@ -227,7 +235,7 @@ def test_a_function_is_given_again(rate, tmp_path):
         fg.load(path)
     loaded = fg.load(path, optimizer=fg.SGD(rate, momentum=0.5))
     assert_same_model(loaded, model)
-    with pytest.raises(ValueError, match="tensors: got optimizer.b.layers.0.bias, expected none beyond those"):
+    with pytest.raises(ValueError, match="tensors: got optimizer.b.layers.0.W, expected none beyond those"):
         fg.load(path, optimizer=fg.SGD(rate))
 
 
@@ -294,6 +302,23 @@ def test_every_optimizer_goes_on_from_any_batch(rule, backend, tmp_path):
     make = lambda: classifier(backend, optimizer=optimizer_named(rule, **HYPERPARAMETERS[rule]))  # noqa: E731
     fit = lambda model, **given: model.fit(X, y, epochs=4, batch_size=5, **given)  # noqa: E731
     for steps in (1, 7, 10, 14, 19):
+        assert_resumes(make, fit, steps, tmp_path / f"{steps}")
+
+
+@each_backend
+def test_every_layer_goes_on_from_any_batch(backend, tmp_path):
+    """What dropout draws and what batches have told so far."""
+    X, y = rows()
+
+    def make():
+        layers = [
+            *(fg.Dense(6), fg.BatchNorm(activation="relu"), fg.Dropout(0.5)),
+            *(fg.Dense(5), fg.LayerNorm(activation="tanh"), fg.Dropout(0.25), fg.Dense(3)),
+        ]
+        return fg.Sequential(layers, loss="softmax_cross_entropy", backend=backend)
+
+    fit = lambda model, **given: model.fit(X, y, epochs=4, batch_size=5, **given)  # noqa: E731
+    for steps in (3, 10):
         assert_resumes(make, fit, steps, tmp_path / f"{steps}")
 
 
@@ -506,27 +531,27 @@ def test_good_parts_are_read(parts):
 
 
 SPOILED = {
-    "a tensor is missing": (lambda t, d: t.pop("layers.0.bias"), "layers.0.bias: got no such tensor, expected shape"),
+    "a tensor is missing": (lambda t, d: t.pop("layers.0.b"), "layers.0.b: got no such tensor, expected shape"),
     "a tensor too many": (lambda t, d: t.update(extra=t["epochs"]), "tensors: got extra, expected none beyond"),
     "another shape": (
-        lambda t, d: t.update({"layers.0.weight": np.zeros((5, 4), "f4")}),
-        r"layers.0.weight: got shape \(5, 4\), dtype float32, expected shape \(4, 5\)",
+        lambda t, d: t.update({"layers.0.W": np.zeros((5, 4), "f4")}),
+        r"layers.0.W: got shape \(5, 4\), dtype float32, expected shape \(4, 5\)",
     ),
     "another dtype": (
-        lambda t, d: t.update({"layers.0.weight": np.zeros((4, 5))}),
-        "layers.0.weight: got .+float64, expected .+float32",
+        lambda t, d: t.update({"layers.0.W": np.zeros((4, 5))}),
+        "layers.0.W: got .+float64, expected .+float32",
     ),
     "half precision": (
-        lambda t, d: t.update({"layers.0.weight": np.zeros((4, 5), "f2")}),
-        "layers.0.weight: got .+F16, expected .+float32",
+        lambda t, d: t.update({"layers.0.W": np.zeros((4, 5), "f2")}),
+        "layers.0.W: got .+F16, expected .+float32",
     ),
     "a NaN": (
-        lambda t, d: t.update({"layers.0.bias": np.array([0, 1, np.nan, 0, 0], "f4")}),
-        r"layers.0.bias\[2\]: got nan, expected a finite number",
+        lambda t, d: t.update({"layers.0.b": np.array([0, 1, np.nan, 0, 0], "f4")}),
+        r"layers.0.b\[2\]: got nan, expected a finite number",
     ),
     "an infinite state": (
-        lambda t, d: t.update({"optimizer.v.layers.1.bias": np.full(3, np.inf, "f4")}),
-        r"optimizer.v.layers.1.bias\[0\]: got inf, expected a finite number",
+        lambda t, d: t.update({"optimizer.v.layers.1.b": np.full(3, np.inf, "f4")}),
+        r"optimizer.v.layers.1.b\[0\]: got inf, expected a finite number",
     ),
     "the best weights of another model": (
         lambda t, d: t.update({"callbacks.0.best_weights.0": np.zeros((9, 9), "f4")}),
@@ -563,9 +588,9 @@ SPOILED = {
     ),
     "more units than there is memory": (
         lambda t, d: d["settings"]["layers"][0]["arguments"].update(units=10**15),
-        r"layers.0.weight: got shape \(4, 5\), dtype float32, expected shape \(4, 1000000000000000\)",
+        r"layers.0.W: got shape \(4, 5\), dtype float32, expected shape \(4, 1000000000000000\)",
     ),
-    "more inputs than there is memory": (lambda t, d: d.update(n_inputs=10**15), "layers.0.weight: got shape"),
+    "more inputs than there is memory": (lambda t, d: d.update(n_inputs=10**15), "layers.0.W: got shape"),
     "no whole number of inputs": (lambda t, d: d.update(n_inputs=4.0), "n_inputs: got 4.0, expected a whole number"),
     "a negative counter": (lambda t, d: d["counters"].update(steps=-1), "counters: steps: got -1, expected a whole"),
     "a step beyond its epoch": (

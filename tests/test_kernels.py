@@ -34,7 +34,7 @@ from tolerances import (
 
 import fastgd as fg
 from fastgd import kernels
-from fastgd._formula import ACTIVATIONS, OPTIMIZERS
+from fastgd._formula import ACTIVATIONS
 from fastgd._kernels import available_backends
 
 each_backend = pytest.mark.parametrize("backend", available_backends())
@@ -226,7 +226,7 @@ def test_parameter_update_follows_the_oracle(rule, dtype, backend):
     gradients = float32_numbers(draw.normal(size=(30, 3, 5)))
     optimizer = optimizer_named(rule, **HYPERPARAMETERS[rule])
     w = start.astype(dtype)
-    states = [np.zeros_like(w) for _ in OPTIMIZERS[rule].states]
+    states = [np.full_like(w, value) for value in optimizer.initial_states().values()]
     path = []
     for step, g in enumerate(gradients, 1):
         kernels.parameter_update(w, g.astype(dtype), states, optimizer, step, backend=backend)

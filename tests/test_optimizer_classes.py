@@ -12,11 +12,20 @@ from fastgd._formula import OPTIMIZERS, get
 from fastgd.optimizers import (
     BY_NAME,
     SGD,
+    AdaBelief,
     Adadelta,
     Adagrad,
     Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lion,
+    NAdam,
     Optimizer,
+    RAdam,
     RMSprop,
+    Rprop,
+    Yogi,
     adam,
     resolve,
     rmsprop,
@@ -26,16 +35,31 @@ MADE = [
     SGD(),
     SGD(0.1, momentum=0.9),
     SGD(0.1, momentum=0.9, nesterov=True),
-    Adagrad(),
+    SGD(0.1, momentum=0.9, dialect="keras"),
+    Adagrad(initial_total=0.5),
     RMSprop(),
-    Adadelta(),
+    RMSprop(momentum=0.5, dialect="optax", clip_value=2.0),
+    RMSprop(centered=True),
+    Adadelta(weight_decay=0.5, dialect="torch"),
     Adam(),
+    Adam(dialect="sklearn"),
+    Adam(amsgrad=True, weight_decay=0.5),
+    AdamW(),
+    Adamax(),
+    NAdam(),
+    RAdam(),
+    AdaBelief(),
+    Yogi(),
+    Lion(),
+    Ftrl(l1=0.5),
+    Rprop(),
     Optimizer("momentum", learning_rate=0.1, momentum=0.5),
+    Optimizer("momentum", learning_rate=0.1, momentum=0.5, weight_decay=0.5, clip_value=0.5),
 ]
 
 
 def test_every_rule_has_a_class():
-    assert {made.rule.name for made in MADE} == {
+    assert {made.rule.formula.name for made in MADE} == {
         name for name, rule in OPTIMIZERS.items() if rule.module == "fastgd.optimizers"
     }
     assert {type(made) for made in MADE} == {*BY_NAME.values(), Optimizer}
@@ -66,22 +90,54 @@ def test_equality_is_of_class_rule_and_values():
 def test_defaults_are_those_of_the_papers_and_of_pytorch():
     assert [made.hyperparameters for made in (SGD(), Adagrad(), RMSprop(), Adadelta(), Adam())] == [
         {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False},
-        {"learning_rate": 0.01, "eps": 1e-10},
-        {"learning_rate": 0.01, "rho": 0.99, "eps": 1e-8},
+        {"learning_rate": 0.01, "eps": 1e-10, "initial_total": 0.0},
+        {"learning_rate": 0.01, "rho": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False},
         {"learning_rate": 1.0, "rho": 0.9, "eps": 1e-6},
-        {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+        {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False},
     ]
 
 
 @pytest.mark.parametrize("made", MADE, ids=repr)
 def test_scalars_are_a_table_of_float64_in_the_rules_order(made):
     table = made.scalars(first_step=5, n_steps=3)
-    assert table.shape == (3, len(made.rule.scalars)) and table.dtype == np.float64
-    assert table.flags.c_contiguous and np.isfinite(table).all()
-    for k, name in enumerate(made.rule.scalars):
-        if name in made.hyperparameters:
+    scalars = made.rule.scalars
+    assert table.shape in ((3, len(scalars)), (3, 2 * len(scalars))) and table.dtype == np.float64
+    assert table.flags.c_contiguous and not np.isnan(table).any()
+    computed = made.each_step(np.ones(1), np.ones(1))
+    for k, name in enumerate(scalars):
+        assert np.isfinite(table[:, k]).all() or name == "bound"
+        if name in made.hyperparameters and name not in computed:
             assert (table[:, k] == made.hyperparameters[name]).all()
-    assert made.scalars(first_step=1, n_steps=0).shape == (0, len(made.rule.scalars))
+    assert made.scalars(first_step=1, n_steps=0).shape == (0, table.shape[1])
+
+
+def test_decay_spares_biases_but_in_a_dialect():
+    """Which shows in the scalars: those of weights, then those of biases."""
+    made = SGD(0.5, weight_decay=0.25, clip_value=2.0)
+    assert made.rule.scalars == ("bound", "coupled", "decay", "learning_rate")
+    np.testing.assert_array_equal(made.scalars(1, 1), [[2.0, 0.0, 0.125, 0.5, 2.0, 0.0, 0.0, 0.5]])
+    inf = float("inf")
+    np.testing.assert_array_equal(
+        SGD(0.5, weight_decay=0.25, dialect="keras").scalars(1, 1), [[inf, 0.0, 0.125, 0.5]]
+    )
+    np.testing.assert_array_equal(
+        SGD(0.5, weight_decay=0.25, dialect="torch").scalars(1, 1), [[inf, 0.25, 0.0, 0.5]]
+    )
+
+
+def test_nothing_is_paid_for_what_is_not_asked_for():
+    assert SGD(weight_decay=0.0).rule == SGD().rule and "bound" not in SGD(weight_decay=0.0).rule.scalars
+
+
+def test_what_no_library_has_is_refused():
+    with pytest.raises(ValueError, match=r"Lion: dialect: got 'sklearn', expected one of None, 'keras', 'optax'"):
+        Lion(dialect="sklearn")
+    with pytest.raises(ValueError, match="Adam: weight_decay: scikit-learn's optimizers have none"):
+        Adam(dialect="sklearn", weight_decay=0.1)
+    with pytest.raises(ValueError, match=r"Rprop: learning_rate: got 60.0, expected .*\[1e-06, 50.0\]"):
+        Rprop(60.0)
+    with pytest.raises(ValueError, match="the schedule gave 0"):
+        Ftrl(lambda step: 0.0).scalars(1, 1)
 
 
 @pytest.mark.parametrize("made", MADE, ids=repr)
@@ -148,7 +204,6 @@ OUT_OF_RANGE = [
     (SGD, "learning_rate", float("nan"), "[0, inf)"),
     (SGD, "learning_rate", float("inf"), "[0, inf)"),
     (SGD, "learning_rate", "fast", "[0, inf)"),
-    (SGD, "learning_rate", None, "[0, inf)"),
     (SGD, "learning_rate", True, "[0, inf)"),
     (SGD, "momentum", 1.0, "[0, 1)"),
     (SGD, "momentum", -0.1, "[0, 1)"),
@@ -162,6 +217,16 @@ OUT_OF_RANGE = [
     (Adam, "beta1", 1.0, "[0, 1)"),
     (Adam, "beta2", 1.5, "[0, 1)"),
     (Adam, "eps", 0, "(0, inf)"),
+    (Adam, "amsgrad", 1, "True or False"),
+    (Adam, "weight_decay", -0.1, "[0, inf)"),
+    (Adam, "clip_value", 0.0, "(0, inf)"),
+    (RMSprop, "centered", "yes", "True or False"),
+    (NAdam, "momentum_decay", -1.0, "[0, inf)"),
+    (Yogi, "initial_square", -1.0, "[0, inf)"),
+    (Ftrl, "learning_rate", 0.0, "(0, inf)"),
+    (Ftrl, "l1", -1.0, "[0, inf)"),
+    (Rprop, "shrink", 1.0, "(0, 1)"),
+    (Rprop, "grow", 1.0, "(1, inf)"),
 ]
 
 
@@ -187,7 +252,7 @@ def test_names_rules_and_optimizers_are_resolved():
     assert [resolve(name) for name in BY_NAME] == [kind() for kind in BY_NAME.values()]
     made = Adam(0.5)
     assert resolve(made) is made
-    with pytest.raises(ValueError, match="unknown optimizer 'adma'; did you mean 'adam'"):
+    with pytest.raises(ValueError, match="unknown optimizer 'adma'; did you mean 'adamax' or 'adam'"):
         resolve("adma")
     with pytest.raises(TypeError, match=r"optimizer: got 3, expected a name or an optimizer; "):
         resolve(3)

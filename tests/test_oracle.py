@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
+from counterparts import RECORDINGS, Recording
 from golden import load
 from oracle.activations import ACTIVATIONS, Activation, leaky_relu, sigmoid
 from oracle.losses import LOSSES, Loss, log_sum_exp, margins, softmax, target_rows
 from oracle.network import Layer, Network, batches, train
-from oracle.optimizers import OPTIMIZERS, Adadelta, Adagrad, Adam, Momentum, Nesterov, RMSprop, trajectory
+from oracle.optimizers import OPTIMIZERS, SGD, AdaBelief, Adadelta, Adam, Lion, RAdam, Rprop, Yogi, trajectory
 from oracle.philox import draw, permutation, philox4x32, uniform53
 from targets import draw_targets
 from tolerances import (
@@ -292,125 +293,168 @@ def test_a_wrong_loss_is_noticed(mistake, dtype):
 
 
 # ------------------------------------------------------------------------------------------------ optimizers
-def check_optimizer_against_golden(name: str, new_rule, library: str, dtype: str) -> None:
-    """The parameters after the kept steps along the golden gradients."""
-    golden = load("optimizers")
-    start, gradients = np.array(golden["start"]), np.array(golden["gradients"])
-    kept = np.array(golden["steps"]) - 1
-    hyperparameters = golden["hyperparameters"][name]
-    bound = trajectory_bound(lambda: OPTIMIZERS[name](**hyperparameters), start, gradients, dtype)
-    actual = trajectory(new_rule(**hyperparameters), start, gradients)
-    assert_within(actual[kept], golden[library][name], bound[kept], f"{name} against {library}")
+def check_optimizer_against_recording(library: str, name: str, dtype: str, wrong=None, **changed) -> None:
+    """The parameters after the kept steps along the golden gradients; of another rule, if given, or otherwise told."""
+    recording = Recording.of(library, name)
+    bound = trajectory_bound(recording.new_rule, recording.start, recording.gradients, dtype)
+    right = recording.new_rule
+    rule = (wrong or right.func)(**{**right.keywords, **changed})
+    actual = trajectory(rule, recording.start, recording.gradients)
+    assert_within(actual[recording.kept], recording.path, bound[recording.kept], f"{name} against {library}")
 
 
-@pytest.mark.parametrize(
-    ("library", "name"),
-    [(library, name) for library in ("torch", "optax") for name in load("optimizers")[library]],
-)
+@pytest.mark.parametrize(("library", "name"), RECORDINGS)
 def test_optimizers_follow_the_golden_trajectories(library, name):
     """A hundred steps in float64."""
-    check_optimizer_against_golden(name, OPTIMIZERS[name], library, "float64")
-
-
-def test_every_optimizer_has_a_golden_trajectory():
-    """Of PyTorch, whose forms they have."""
-    assert set(load("optimizers")["torch"]) == set(OPTIMIZERS)
-
-
-class EpsilonHatAdam(Adam):
-    """Form B: eps beside the uncorrected root."""
-
-    def step(self, w, g):
-        self.t += 1
-        self.first = self.beta1 * self.first + (1.0 - self.beta1) * g
-        self.second = self.beta2 * self.second + (1.0 - self.beta2) * g**2
-        rate = self.learning_rate * np.sqrt(1.0 - self.beta2**self.t) / (1.0 - self.beta1**self.t)
-        return w - rate * self.first / (np.sqrt(self.second) + self.eps)
+    check_optimizer_against_recording(library, name, "float64")
 
 
 class UncorrectedAdam(Adam):
     """No bias correction."""
 
-    def step(self, w, g):
-        self.first = self.beta1 * self.first + (1.0 - self.beta1) * g
-        self.second = self.beta2 * self.second + (1.0 - self.beta2) * g**2
-        return w - self.learning_rate * self.first / (np.sqrt(self.second) + self.eps)
-
-
-class EpsilonInsideRMSprop(RMSprop):
-    """Form B: g / sqrt(v + eps)."""
-
-    def step(self, w, g):
-        self.square = self.rho * self.square + (1.0 - self.rho) * g**2
-        return w - self.learning_rate * g / np.sqrt(self.square + self.eps)
-
-
-class WarmAdagrad(Adagrad):
-    """An accumulator that starts at 0.1."""
-
-    def __init__(self, **hyperparameters):
-        super().__init__(**hyperparameters)
-        self.total = 0.1
+    def update(self, w, g, rate):
+        self.take(g)
+        return w - rate * self.first / (np.sqrt(self.second) + self.eps)
 
 
 class EpsilonOutsideAdadelta(Adadelta):
     """eps beside both roots."""
 
-    def step(self, w, g):
+    def update(self, w, g, rate):
         self.square = self.rho * self.square + (1.0 - self.rho) * g**2
         step = (np.sqrt(self.square_step) + self.eps) / (np.sqrt(self.square) + self.eps) * g
         self.square_step = self.rho * self.square_step + (1.0 - self.rho) * step**2
-        return w - self.learning_rate * step
+        return w - rate * step
 
 
-class OldBufferNesterov(Nesterov):
+class OldBufferNesterov(SGD):
     """Looks ahead along the buffer of the step before."""
 
-    def step(self, w, g):
+    def update(self, w, g, rate):
         before = self.buffer
         self.buffer = self.momentum * self.buffer + g
-        return w - self.learning_rate * (g + self.momentum * before)
+        return w - rate * (g + self.momentum * before)
 
 
-class DampenedMomentum(Momentum):
+class DampenedMomentum(SGD):
     """b <- mu b + (1 - mu) g."""
 
-    def step(self, w, g):
+    def update(self, w, g, rate):
         self.buffer = self.momentum * self.buffer + (1.0 - self.momentum) * g
-        return w - self.learning_rate * self.buffer
+        return w - rate * self.buffer
 
 
-class ShortStep(OPTIMIZERS["sgd"]):
-    """A learning rate too small by one part in ten thousand."""
+class EarlyRAdam(RAdam):
+    """Adam from the first step on."""
 
-    def step(self, w, g):
-        return w - 0.9999 * self.learning_rate * g
-
-
-WRONG_RULES = {
-    "adam": (EpsilonHatAdam, UncorrectedAdam),
-    "rmsprop": (EpsilonInsideRMSprop,),
-    "adagrad": (WarmAdagrad,),
-    "adadelta": (EpsilonOutsideAdadelta,),
-    "nesterov": (OldBufferNesterov, Momentum),
-    "momentum": (DampenedMomentum, Nesterov),
-    "sgd": (ShortStep,),
-}
+    update = Adam.update
+    amsgrad = False
 
 
-def test_every_optimizer_has_a_wrong_form():
-    """So that each one's comparison is known to turn red."""
-    assert set(WRONG_RULES) == set(OPTIMIZERS)
+class SurprisedLaterAdaBelief(AdaBelief):
+    """Surprise at the mean of the step before."""
+
+    def update(self, w, g, rate):
+        before = self.first
+        self.first = self.beta1 * self.first + (1.0 - self.beta1) * g
+        self.second = self.beta2 * self.second + (1.0 - self.beta2) * (g - before) ** 2 + self.eps
+        return w - rate * self.unbiased_first() / (np.sqrt(self.unbiased_second()) + self.eps)
+
+
+class AdditiveYogi(Yogi):
+    """The mean of squares as Adam has it."""
+
+    def update(self, w, g, rate):
+        self.take(g)
+        return w - rate * self.unbiased_first() / (np.sqrt(self.unbiased_second()) + self.eps)
+
+
+class OneBetaLion(Lion):
+    """The mean itself decides."""
+
+    def update(self, w, g, rate):
+        self.mean = self.beta2 * self.mean + (1.0 - self.beta2) * g
+        return w - rate * np.sign(self.mean)
+
+
+class BacktrackingRprop(Rprop):
+    """Steps on, more shortly, when the sign has changed."""
+
+    def update(self, w, g, rate):
+        same = np.sign(g) * np.sign(self.before)
+        factor = np.select([same > 0, same < 0], [self.grow, self.shrink], 1.0)
+        self.size, self.before = np.clip(self.size * factor, self.smallest, self.largest), g
+        return w - np.sign(g) * self.size
+
+
+def recorded(library: str, beginning: str) -> str:
+    """Name of the last recording that begins so."""
+    return [name for other, name in RECORDINGS if other == library and name.startswith(beginning)][-1]
+
+
+WRONG_RULES = [
+    ("torch", "Adam(learning_rate=0.05, beta1", UncorrectedAdam),
+    ("torch", "Adadelta(l", EpsilonOutsideAdadelta),
+    ("torch", "SGD(learning_rate=0.02, momentum=0.8", OldBufferNesterov),
+    ("torch", "SGD(learning_rate=0.02, momentum=0.9", DampenedMomentum),
+    ("torch", "RAdam(l", EarlyRAdam),
+    ("optax", "AdaBelief(l", SurprisedLaterAdaBelief),
+    ("optax", "Yogi(l", AdditiveYogi),
+    ("keras", "Lion(l", OneBetaLion),
+    ("torch", "Rprop(l", BacktrackingRprop),
+]
+
+# The form of another library, which is not this one's.
+WRONG_DIALECTS = [
+    ("torch", "SGD(learning_rate=0.02, momentum=0.9", "keras"),
+    ("keras", "SGD(learning_rate=0.02, momentum=0.8", "optax"),
+    ("sklearn", "SGD(learning_rate=0.02, momentum=0.8", "optax"),
+    ("torch", "Adagrad(l", "keras"),
+    ("optax", "Adagrad(l", "torch"),
+    ("torch", "RMSprop(learning_rate=0.01, rho=0.9, momentum", "optax"),
+    ("keras", "RMSprop(learning_rate=0.01, momentum", "torch"),
+    ("torch", "Adadelta(l", "keras"),
+    ("torch", "Adam(learning_rate=0.05, beta1", "sklearn"),
+    ("keras", "Adam(learning_rate=0.05, beta1", "optax"),
+    ("sklearn", "Adam(l", "torch"),
+    ("optax", "Adam(learning_rate=0.05, beta2", "torch"),
+    ("torch", "Adamax(l", "keras"),
+    ("keras", "Adamax(l", "optax"),
+    ("torch", "NAdam(l", "optax"),
+    ("keras", "NAdam(l", "optax"),
+    ("optax", "NAdam(l", "keras"),
+    ("torch", "RAdam(l", "optax"),
+    ("optax", "RAdam(l", "torch"),
+    ("keras", "Ftrl(l", None),
+    ("optax", "Yogi(l", None),
+    ("torch", "Rprop(l", "optax"),
+    ("optax", "Rprop(l", "torch"),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("name", "wrong"), [(name, wrong) for name in WRONG_RULES for wrong in WRONG_RULES[name]]
-)
-def test_a_wrong_rule_is_noticed(name, wrong, dtype):
-    """The forms of other libraries, and plain mistakes, in either precision's tolerance."""
+@pytest.mark.parametrize(("library", "beginning", "wrong"), WRONG_RULES)
+def test_a_wrong_rule_is_noticed(library, beginning, wrong, dtype):
+    """Plain mistakes, in either precision's tolerance."""
     with pytest.raises(AssertionError, match="differ by more than their bound"):
-        check_optimizer_against_golden(name, wrong, "torch", dtype)
+        check_optimizer_against_recording(library, recorded(library, beginning), dtype, wrong)
+
+
+@pytest.mark.parametrize(("library", "beginning", "other"), WRONG_DIALECTS)
+def test_the_form_of_another_library_is_noticed(library, beginning, other):
+    """In float64."""
+    with pytest.raises(AssertionError, match="differ by more than their bound"):
+        check_optimizer_against_recording(library, recorded(library, beginning), "float64", dialect=other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("library", "name"), RECORDINGS)
+def test_a_step_that_is_too_short_is_noticed(library, name, dtype):
+    """By one part in five hundred, in every recording."""
+    rate = Recording.of(library, name).new_rule.keywords["learning_rate"]
+    shorter = (lambda step: 0.998 * rate(step)) if callable(rate) else 0.998 * rate
+    with pytest.raises(AssertionError, match="differ by more than their bound"):
+        check_optimizer_against_recording(library, name, dtype, learning_rate=shorter)
 
 
 # -------------------------------------------------------------------------------------------------- networks

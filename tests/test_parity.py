@@ -13,8 +13,11 @@ from counterparts import (
     DTYPES,
     HYPERPARAMETERS,
     LOSS_NAMES,
+    MADE_BY,
     OPTIMIZER_NAMES,
+    RECORDINGS,
     FedWithGradients,
+    Recording,
     float32_numbers,
     model_of,
     optimizer_named,
@@ -49,6 +52,7 @@ from tolerances import (
 import fastgd as fg
 from fastgd._formula import ACTIVATIONS, LOSSES
 from fastgd._kernels import get_backend
+from fastgd.optimizers import BY_NAME
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -64,8 +68,11 @@ def test_whatever_is_registered_has_its_line_in_the_oracle_and_its_golden_values
         == set(load("activations")) - {"versions"}
     )
     assert set(LOSS_NAMES) == set(oracle_losses.LOSSES) == set(load("losses")) - {"versions"}
-    assert set(OPTIMIZER_NAMES) == set(oracle_optimizers.OPTIMIZERS) == set(load("optimizers")["torch"])
-    assert set(OPTIMIZER_NAMES) == set(HYPERPARAMETERS)
+    assert set(OPTIMIZER_NAMES) == set(oracle_optimizers.OPTIMIZERS) == set(HYPERPARAMETERS) == set(MADE_BY)
+    recorded = [Recording.of(library, name).optimizer for library, name in RECORDINGS]
+    assert set(OPTIMIZER_NAMES) == {made.rule.formula.name for made in recorded}
+    dialects = {(made, dialect) for made in BY_NAME.values() for dialect in made.dialects if dialect is not None}
+    assert dialects == {(type(made), made.dialect) for made in recorded}
 
 
 def test_declared_kinds_of_loss_are_those_of_the_oracle():
@@ -171,22 +178,49 @@ def test_labels_and_one_hot_rows_are_the_same_targets(name, dtype, backend):
 
 
 # ------------------------------------------------------------------------------------------------ optimizers
+# What is demanded of a path in float64, whatever its conditioning.
+LIBRARY_TOLERANCE = 1e-10
+
+
 @each_backend
 @each_dtype
-@pytest.mark.parametrize(
-    ("library", "name"),
-    [(library, name) for library in ("torch", "optax") for name in load("optimizers")[library]],
-)
-def test_optimizers_follow_the_golden_trajectories(library, name, dtype, backend):
-    """A hundred steps along given gradients."""
-    golden = load("optimizers")
-    start, gradients = np.array(golden["start"]), np.array(golden["gradients"])
-    hyperparameters = golden["hyperparameters"][name]
-    stepped = FedWithGradients(optimizer_named(name, **hyperparameters), start, dtype, backend)
-    actual = np.array([stepped.step(g) for g in gradients])
-    kept = np.array(golden["steps"]) - 1
-    bound = trajectory_bound(oracle_rule(name, **hyperparameters), start, gradients, dtype)
-    assert_within(actual[kept], golden[library][name], bound[kept], f"{name} against {library}")
+@pytest.mark.parametrize(("library", "name"), RECORDINGS)
+def test_optimizers_follow_those_of_other_libraries(library, name, dtype, backend):
+    """A hundred steps along given gradients, in that library's dialect; without arguments, with its defaults."""
+    recording = Recording.of(library, name)
+    stepped = FedWithGradients(recording.optimizer, recording.start, dtype, backend)
+    actual = np.array([stepped.step(g) for g in recording.gradients])[recording.kept]
+    bound = trajectory_bound(recording.new_rule, recording.start, recording.gradients, dtype)[recording.kept]
+    assert_within(actual, recording.path, bound, f"{name} against {library}")
+    if dtype == "float64":
+        np.testing.assert_allclose(actual, recording.path, rtol=0, atol=LIBRARY_TOLERANCE)
+
+
+def forms_of_the_optimizers():
+    """Every rule in every dialect that has it, plain, with weights that decay and with gradients that are clipped."""
+    for rule, (made_by, _) in MADE_BY.items():
+        restrained = [{"clip_value": 0.5}, {"weight_decay": 0.1, "clip_value": 2.0}]
+        for dialect in made_by.dialects:
+            yield rule, dialect, {}
+            if rule != "rprop":
+                yield from ((rule, dialect, given) for given in restrained[: 1 if dialect == "sklearn" else 2])
+
+
+@each_backend
+@pytest.mark.parametrize(("rule", "dialect", "restraints"), list(forms_of_the_optimizers()))
+def test_optimizers_follow_the_oracle(rule, dialect, restraints, backend):
+    """A hundred steps in float64, the learning rate falling; momentum is in the rules' names."""
+    made_by, flags = MADE_BY[rule]
+    given = {**HYPERPARAMETERS[rule], **flags, **restraints}
+    if rule != "rprop":
+        given["learning_rate"] = fg.schedules.Exponential(given["learning_rate"], 0.98)
+    made = made_by(dialect=dialect, **given)
+    new_rule = oracle_optimizers.CLASSES[made_by.__name__](**made.hyperparameters)
+    draw = np.random.default_rng(8)
+    start, gradients = draw.normal(size=7), draw.normal(size=(100, 7))
+    stepped = FedWithGradients(made, start, "float64", backend)
+    for g, position in zip(gradients, oracle_optimizers.trajectory(new_rule, start, gradients), strict=True):
+        np.testing.assert_allclose(stepped.step(g), position, rtol=0, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------ a network's evaluation

@@ -82,9 +82,9 @@ def test_layouts(layout, element, dtype):
     arrange, expected = LAYOUTS[layout]
     X = arrange(np.arange(N * N_INPUTS).reshape(N, N_INPUTS).astype(element))
     if layout == "of the other byte order" and element == "B":
-        expected = True   # A byte has no order,
+        expected = True  # A byte has no order,
     if layout == "unaligned" and element == "B":
-        expected = True   # and lies anywhere.
+        expected = True  # and lies anywhere.
     network = network_for(dtype=dtype)
     assert network.takes(X) is expected
     if expected:
@@ -154,6 +154,9 @@ TARGETS = {
 }
 
 
+ALONE = {"seed": 0, "steps_before": 0, "n_threads": 1}
+
+
 @pytest.mark.parametrize(("loss", "case"), [(loss, case) for loss in TARGETS for case in TARGETS[loss]])
 @each_dtype
 def test_targets(loss, case, dtype):
@@ -165,7 +168,7 @@ def test_targets(loss, case, dtype):
     assert not network.takes_batch(X * np.nan, y)
     if expected:
         door = read_targets(y, LOSSES[loss], N, N_OUTPUTS, np.dtype(dtype), first_nonfinite)
-        straight, through = (network.loss_and_gradients(X, given, None, n_threads=1) for given in (y, door))
+        straight, through = (network.loss_and_gradients(X, given, None, **ALONE) for given in (y, door))
         assert straight[0] == through[0]
         assert_same_bits(straight[1], through[1])
 
@@ -176,7 +179,7 @@ def test_one_output_takes_targets_of_one_dimension():
     X, y = draw.normal(size=(N, N_INPUTS)).astype(np.float32), draw.normal(size=2 * N)[::2]
     network = network_for("mean_squared_error", n_outputs=1)
     assert network.takes_batch(X, y)
-    straight, through = (network.loss_and_gradients(X, t, None, n_threads=1) for t in (y, y[:, None]))
+    straight, through = (network.loss_and_gradients(X, t, None, **ALONE) for t in (y, y[:, None]))
     assert straight[0] == through[0]
     assert_same_bits(straight[1], through[1])
     single = model_of([1, 1], ["linear"], "mean_squared_error", backend="cython")._network
@@ -212,8 +215,20 @@ def test_outputs(dtype):
     assert network.takes_output(X, out, 1)
     assert network.takes_output(X, np.empty((N, 5), dtype), 0)
     other = {"float32": "float64", "float64": "float32"}[dtype]
-    for wrong in (out[:-1], out[:, :-1], out[::-1], np.asfortranarray(out), out.astype(other), out.astype("i4"),
-                  out.astype("i8"), out.view(Subclass), read_only(out), out[0], out.tolist(), None):
+    for wrong in (
+        out[:-1],
+        out[:, :-1],
+        out[::-1],
+        np.asfortranarray(out),
+        out.astype(other),
+        out.astype("i4"),
+        out.astype("i8"),
+        out.view(Subclass),
+        read_only(out),
+        out[0],
+        out.tolist(),
+        None,
+    ):
         assert not network.takes_output(X, wrong, 1)
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from counterparts import ACTIVATION_NAMES, HYPERPARAMETERS, LOSS_NAMES, OPTIMIZER_NAMES
+from counterparts import (
+    ACTIVATION_NAMES,
+    HYPERPARAMETERS,
+    LOSS_NAMES,
+    MADE_BY,
+    OPTIMIZER_NAMES,
+    RECORDINGS,
+    Recording,
+    optimizer_named,
+)
 from golden import load
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
@@ -64,8 +73,7 @@ def test_an_optimizer_is_judged(name):
     """By the oracle and by another library's trajectory, with hyperparameters to try it with."""
     assert name in oracle_optimizers.OPTIMIZERS
     assert name in HYPERPARAMETERS
-    golden = load("optimizers")
-    assert any(name in golden[library] for library in ("torch", "optax"))
+    assert name in {Recording.of(library, recorded).optimizer.rule.formula.name for library, recorded in RECORDINGS}
 
 
 # ------------------------------------------------------------------------------------------------ what computes it
@@ -108,10 +116,9 @@ def test_every_backend_has_the_loss(name, backend):
 @each_optimizer
 def test_every_backend_has_the_optimizer(name, backend):
     """In place on parameters and states."""
-    rule, w = OPTIMIZERS[name], np.ones(5)
-    states = [np.zeros(5) for _ in rule.states]
-    scalars = np.full(len(rule.scalars), 0.25)
-    get_backend(backend).parameter_update(w, np.ones(5), states, rule, scalars)
+    made, w = optimizer_named(name, **HYPERPARAMETERS[name]), np.ones(5)
+    states = [np.full(5, value) for value in made.initial_states().values()]
+    get_backend(backend).parameter_update(w, np.ones(5), states, made.rule, made.scalars(1, 1)[0])
     assert (w != 1.0).all()
     assert np.isfinite([w, *states]).all()
 
@@ -121,20 +128,17 @@ def test_what_is_registered_is_exported_by_its_module():
     """So that it can be named without quotes."""
     assert set(activations.__all__) == set(ACTIVATION_NAMES)
     assert set(losses.__all__) == set(LOSS_NAMES)
-    rules = {made.rule.name for made in (cls() for cls in BY_NAME.values())}
+    rules = {cls().rule.formula.name for cls in BY_NAME.values()}
     assert rules <= set(OPTIMIZER_NAMES)
     assert {cls.__name__ for cls in BY_NAME.values()} <= set(optimizers.__all__)
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_every_rule_has_a_class(name):
-    """momentum and nesterov are two faces of SGD."""
-    classes = [*BY_NAME.values()]
-    made = [cls() for cls in classes] + [
-        optimizers.SGD(momentum=0.5),
-        optimizers.SGD(momentum=0.5, nesterov=True),
-    ]
-    assert name in {optimizer.rule.name for optimizer in made}
+    """SGD, RMSprop and Adam have several rules."""
+    made_by, flags = MADE_BY[name]
+    assert made_by in BY_NAME.values()
+    assert made_by(**flags, **HYPERPARAMETERS[name]).rule.name == name
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not part of this copy")

@@ -176,6 +176,31 @@ def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype, 
         assert_same_bits(run(n_threads), first, f"{n_threads} threads")
 
 
+@each_backend
+@each_dtype
+@pytest.mark.parametrize(("n", "sizes"), [(7, (4, 8, 3)), (40, (9, 70, 5)), (600, (3, 20, 3)), (8, (4, 300, 251, 3))])
+@pytest.mark.parametrize("dialect", [None, "keras"])
+def test_a_decay_is_of_weights_and_in_a_dialect_of_biases_too(dialect, n, sizes, dtype, backend):
+    """By whichever way the engine takes: after w - decay w, a step is that of the rule without decay."""
+    x, y = blobs(n, sizes[0], sizes[-1])
+    rate, decay = 0.5, 0.25
+
+    def stepped(**given):
+        model = classifier(backend, dtype=dtype, optimizer=fg.SGD(rate, dialect=dialect, **given), sizes=sizes)
+        start = [np.linspace(-1.0, 1.0, w.size).reshape(w.shape).astype(dtype) for w in model.get_weights()]
+        model.set_weights(start)
+        model.train_on_batch(x.astype(dtype), y)
+        return start, model.get_weights()
+
+    start, plain = stepped()
+    _, decayed = stepped(weight_decay=decay)
+    for k, (w, without, with_decay) in enumerate(zip(start, plain, decayed, strict=True)):
+        spared = dialect is None and k % 2
+        expected = without.astype(float) - (0.0 if spared else rate * decay) * w.astype(float)
+        bound = 4 * unit_roundoff(dtype) * (abs(w) + abs(without - w) + abs(without))
+        assert_within(with_decay, expected, bound, f"array {k}")
+
+
 @each_dtype
 @pytest.mark.parametrize("n", [1, 40, 512])
 @pytest.mark.parametrize("sizes", [(4, 277, 251, 3), (5, 512, 257, 3), (6, 45, 1500, 3)])

@@ -236,16 +236,25 @@ def trajectory_bound(
 
     The oldest term in the state has been through t products and t sums with a decay factor that was itself
     rounded, and the parameters are rounded once a step. Where signed terms cancel in the state, the error is
-    relative to what it would be without cancellation, which is the path along |g|.
+    relative to what it would be without cancellation, which is the path along |g|. Where the rule itself takes
+    differences, the conditioning is measured: the path again with every rounding at its largest, with random signs.
     """
     path = abs(trajectory(new_rule(), np.zeros_like(start), abs(gradients)))
     steps = np.arange(1, len(gradients) + 1).reshape(-1, *[1] * np.ndim(start))
     relative = unit_roundoff(dtype) * (4.0 * steps + RULE_ROUNDINGS)
-    return relative * path + unit_roundoff(dtype) * steps * (abs(start) + path) + smallest_normal(dtype)
+    bound = relative * path + unit_roundoff(dtype) * steps * (abs(start) + path) + smallest_normal(dtype)
+    right = trajectory(new_rule(), start, gradients)
+    for run in range(PERTURBED_RUNS):
+        perturbed = PerturbedRule(new_rule(), np.random.default_rng(run), dtype)
+        bound = np.maximum(bound, SIGN_MARGIN * abs(trajectory(perturbed, start, gradients) - right))
+    return bound
 
 
 class PerturbedRule:
-    """An optimizer's rule whose roundings are drawn: of the gradient's terms, the step and the parameters."""
+    """An optimizer's rule whose roundings are drawn: of the gradient's terms, the step and the parameters.
+
+    A step's scalars are computed in float64 whatever the dtype; where they cancel, the rule says by how much.
+    """
 
     def __init__(self, rule: object, draw: np.random.Generator, dtype: object) -> None:
         self.rule, self.draw = rule, draw
@@ -259,7 +268,8 @@ class PerturbedRule:
     def step(self, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         """One step with every rounding at its largest, either way."""
         moved = self.rule.step(w, g * (1.0 + self.relative * self.signs(g.shape)))
-        moved = w + (moved - w) * (1.0 + self.relative * self.signs(w.shape))
+        of_step = self.relative + unit_roundoff("float64") * self.rule.cancellation()
+        moved = w + (moved - w) * (1.0 + of_step * self.signs(w.shape))
         return moved + self.unit * abs(moved) * self.signs(w.shape)
 
 

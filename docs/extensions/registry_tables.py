@@ -15,7 +15,7 @@ from fastgd._formula.declare import Declaration
 from fastgd._formula.language import FUNCTIONS
 from fastgd.initializers import INITIALIZERS
 from fastgd.kernels import CONTRACTS
-from fastgd.optimizers import BY_NAME
+from fastgd.optimizers import BY_NAME, Rprop
 
 TARGETS = {
     "real": "finite numbers",
@@ -91,6 +91,19 @@ def optimizers() -> Table:
     return Table(("Name", "Class", "Defaults"), rows, "")
 
 
+def dialects() -> Table:
+    """What each library has otherwise than `fastgd.optimizers` by default: a form, values, how weights decay."""
+    rows = {}
+    for made_by in BY_NAME.values():
+        for dialect in filter(None, made_by.dialects):
+            decay = "none" if dialect == "sklearn" or made_by is Rprop else "decoupled"
+            if dialect in made_by.coupled_decay:
+                decay = "in the gradient"
+            name = f"{made_by.__name__}(dialect={dialect!r})"
+            rows[name] = (values(made_by.dialects[dialect]) or "the same", decay)
+    return Table(("Optimizer", "Other defaults", "Weight decay"), rows, "")
+
+
 def rules() -> Table:
     """The formulas behind the optimizers, and the memory that each takes."""
     rows = {
@@ -122,6 +135,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "activations": activations,
     "losses": losses,
     "optimizers": optimizers,
+    "dialects": dialects,
     "rules": rules,
     "initializers": initializers,
     "contracts": contracts,

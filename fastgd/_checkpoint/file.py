@@ -1,7 +1,7 @@
 """A saved model as a safetensors file: named arrays, and one piece of JSON that says what they are of.
 
 Tensors
-    ``layers.0.weight``, ``layers.0.bias``; the optimizer's state ``optimizer.m.layers.0.weight``; the history
+    ``layers.0.W``, ``layers.0.b``; the optimizer's state ``optimizer.m.layers.0.W``; the history
     ``epochs``, ``history.loss``; arrays of callbacks' states ``callbacks.0.best_weights.0``.
 Metadata ``fastgd``
     Format version, configuration, counters, states of callbacks.
@@ -40,34 +40,33 @@ COUNTS = ("steps", "optimizer_steps", "epochs")
 
 Names = Sequence[str]
 State = dict[str, Any]
+Layout = list[tuple[str, tuple[int, ...], bool]]
+"""Of each array of `get_weights`: its name in a file, its shape, whether it is learnt or gathered beside."""
 
 
 class Damaged(ValueError):
     """A file that is not what fastgd writes."""
 
 
-def names_of(layers: Sequence[Any]) -> list[str]:
-    """Names of the arrays of `get_weights`."""
-    return [f"layers.{k}.{part}" for k, layer in enumerate(layers) for part in layer.weight_names]
-
-
 # --------------------------------------------------------------------------------------------------------- writing
-def write(path: str, state: State, callbacks: Sequence[tuple[str, State]], version: str) -> None:
+def write(path: str, state: State, layout: Layout, callbacks: Sequence[tuple[str, State]], version: str) -> None:
     """Write a model, in one step that may be interrupted at any time.
 
     Parameters
     ----------
     path : str
     state : dict
-        As a model is pickled: settings, counters, history, n_inputs, weights and slots.
+        As a model is pickled: settings, counters, history, n_inputs, weights, statistics and slots.
+    layout : Layout
     callbacks : sequence of (name, state)
     version : str
         Of fastgd; for who looks into the file.
     """
     numpy_ = import_optional("safetensors.numpy", "model.save")
     settings, history = state["settings"], state["history"]
-    names = names_of(settings["layers"])
+    names = [name for name, _, learnt in layout if learnt]
     tensors = dict(zip(names, state["weights"], strict=True))
+    tensors.update(zip([name for name, _, learnt in layout if not learnt], state["statistics"], strict=True))
     for slot, arrays in zip(settings["optimizer"].rule.states, state["slots"], strict=True):
         tensors.update({f"optimizer.{slot}.{name}": array for name, array in zip(names, arrays, strict=True)})
     tensors["epochs"] = np.array(history.epochs, np.int64)
@@ -234,27 +233,28 @@ class Reader:
         except RecursionError:
             raise self._damaged(name, "lists in lists without end", "what fastgd writes") from None
 
-    def read(self, layers: Sequence[Any], shapes: Sequence[tuple[int, ...]], states: Names, dtype: str) -> State:
-        """Everything else that a pickled model has; shapes are those of `get_weights`.
+    def read(self, layout: Layout, states: Names, dtype: str) -> State:
+        """Everything else that a pickled model has.
 
         Raises
         ------
         ValueError
             If tensors are missing, unknown, or of another shape or dtype; if weights are not finite.
         """
-        names = names_of(layers)
-        weights = {name: (shape, dtype) for name, shape in zip(names, shapes, strict=True)}
-        slots = {f"optimizer.{state}.{name}": weights[name] for state in states for name in names}
+        arrays = {name: (shape, dtype) for name, shape, _ in layout}
+        learnt = [name for name, _, is_learnt in layout if is_learnt]
+        slots = {f"optimizer.{state}.{name}": arrays[name] for state in states for name in learnt}
         n_epochs = self.tensors.get("epochs", ((0,), ""))[0]
         history = {f"history.{name}": (n_epochs[:1], "float64") for name in self.history_names}
-        kept = self._arrays_of_callbacks([weights[name] for name in names])
-        self._compare({**weights, **slots, **history, **kept, "epochs": (n_epochs[:1], "int64")})
-        read = {name: self._finite(name) for name in (*weights, *slots, *kept)}
+        kept = self._arrays_of_callbacks(list(arrays.values()))
+        self._compare({**arrays, **slots, **history, **kept, "epochs": (n_epochs[:1], "int64")})
+        read = {name: self._finite(name) for name in (*arrays, *slots, *kept)}
         self._give_arrays(read)
         return dict(
             n_inputs=self.n_inputs,
-            weights=[read[name] for name in names],
-            slots=[[read[f"optimizer.{state}.{name}"] for name in names] for state in states],
+            weights=[read[name] for name in learnt],
+            statistics=[read[name] for name, _, is_learnt in layout if not is_learnt],
+            slots=[[read[f"optimizer.{state}.{name}"] for name in learnt] for state in states],
             counters=self.counters,
             history=self._history(),
         )

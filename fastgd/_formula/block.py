@@ -45,8 +45,11 @@ class Block:
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """Arrays that are written, in order."""
+        """Arrays that are written with results, in order."""
         written = {name for a in self.applications for name in a.writes}
+        if self.keeps:
+            # What a formula makes of it is for the formulas after that one.
+            written.discard(self.keeps[0])
         return tuple(name for name in self.arrays if name in written)
 
     @property

@@ -115,9 +115,11 @@ def _apply(application: Application) -> str:
 
 def render_blocks(blocks: Iterable[Block], modules: str) -> str:
     """Blocks with the formulas they apply, under a comment that names the modules they come from."""
-    parts = [HEADER.format(modules=modules)]
+    parts, rendered = [HEADER.format(modules=modules)], set[str]()
     for block in blocks:
-        parts += [*map(render_formula, block.formulas), render_block(block)]
+        parts += [render_formula(formula) for formula in block.formulas if formula.name not in rendered]
+        parts.append(render_block(block))
+        rendered.update(formula.name for formula in block.formulas)
     return "\n".join(parts)
 
 
@@ -144,7 +146,8 @@ def render_all(
     elementwise = [loss for loss in losses.values() if not loss.rowwise]
     declared = [*activations.values(), *elementwise, *optimizers.values()]
     blocks = [block for a in activations.values() for block in (a.forward_block, a.derivative_block)]
-    blocks += [loss.block for loss in elementwise] + [rule.block for rule in optimizers.values()]
+    rules = [form for rule in optimizers.values() for form in (rule, rule.restrained)]
+    blocks += [loss.block for loss in elementwise] + [rule.block for rule in rules]
     parts = [render_blocks(blocks, ", ".join(dict.fromkeys(d.module for d in declared)))]
     parts.append(
         _table(
@@ -153,7 +156,7 @@ def render_all(
         )
     )
     parts.append(_table("loss_blocks", [_row(loss.name) for loss in elementwise]))
-    parts.append(_table("optimizer_blocks", [_row(name) for name in optimizers]))
+    parts.append(_table("optimizer_blocks", [_row(rule.name) for rule in rules]))
     return "\n".join(parts)
 
 

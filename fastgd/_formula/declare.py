@@ -12,6 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 from .block import Application, Block
 from .interval import check
 from .language import Formula, FormulaError, read
+from .restraint import RESTRAIN
 
 Function = Callable[..., Any]
 Kind = TypeVar("Kind", bound="Declaration")
@@ -353,17 +354,52 @@ class OptimizerRule(Declaration):
             )
 
     @property
+    def applications(self) -> tuple[Application, ...]:
+        """The formulas of one step, in order."""
+        return (Application(self.formula, self.formula.arrays, (self.formula.arrays[0], *self.states)),)
+
+    @property
     def block(self) -> Block:
         """Arrays w, g and the states; all but g are updated in place, and g keeps the old w."""
         w, g, *_ = arrays = self.formula.arrays
-        update = Application(self.formula, arrays, (w, *self.states))
-        return Block(self.name, arrays, self.scalars, (update,), keeps=(g, w))
+        return Block(self.name, arrays, self.scalars, self.applications, keeps=(g, w))
+
+    @property
+    def restrained(self) -> RestrainedRule:
+        """The same rule with `restrain` before it."""
+        return RestrainedRule(self)
 
     def __call__(self, w: Any, g: Any, *states: Any, **scalars: float) -> Any:
         """The rule evaluated with NumPy: returns ``(w, *states)``, leaving its arguments as they are."""
         from . import numpy_
 
         return numpy_.compile_(self.formula)(w, g, *states, **scalars)
+
+
+class RestrainedRule(OptimizerRule):
+    """A rule whose gradients are clipped and whose weights decay; see `fastgd._formula.restraint`."""
+
+    def __init__(self, rule: OptimizerRule) -> None:
+        super().__init__(rule.formula, rule.__doc__, rule.module, rule.source)
+        self.name = f"{rule.name}_restrained"
+        taken = set(RESTRAIN.scalars) & set(rule.scalars)
+        if taken:
+            raise FormulaError(
+                f"{rule.formula.where()}: scalar {min(taken)} of {rule.name} has the name of one that weight decay and "
+                "clipping use; give it another"
+            )
+        self.scalars = RESTRAIN.scalars + rule.scalars
+
+    @property
+    def applications(self) -> tuple[Application, ...]:
+        w, g, *_ = self.formula.arrays
+        return (Application(RESTRAIN, (w, g), (w, g)), *super().applications)
+
+    def __call__(self, w: Any, g: Any, *states: Any, **scalars: float) -> Any:
+        from . import numpy_
+
+        first = {name: scalars.pop(name) for name in RESTRAIN.scalars if name in scalars}
+        return super().__call__(*numpy_.compile_(RESTRAIN)(w, g, **first), *states, **scalars)
 
 
 class Registry(dict[str, Kind], Generic[Kind]):

@@ -6,12 +6,23 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from .._formula import get
-from .backend import Backend, DenseSpec, Network
+from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network
 
 if TYPE_CHECKING:
     from .backend import Array as Array
 
-__all__ = ["BACKENDS", "Backend", "DenseSpec", "Network", "available_backends", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BatchNormSpec",
+    "DenseSpec",
+    "DropoutSpec",
+    "LayerNormSpec",
+    "LayerSpec",
+    "Network",
+    "available_backends",
+    "get_backend",
+]
 
 BACKENDS = {"cython": f"{__name__}.cython_", "numpy": f"{__name__}.numpy_"}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,9 +26,49 @@ class DenseSpec:
     l1: float = 0.0
     l2: float = 0.0
 
+    kind: ClassVar[str] = "dense"
+
+
+@dataclass(frozen=True)
+class DropoutSpec:
+    """In training each element is zero with this probability, the others are divided by one less it."""
+
+    rate: float
+
+    kind: ClassVar[str] = "dropout"
+
+
+@dataclass(frozen=True)
+class BatchNormSpec:
+    """a = f(gain x' + shift), x' being x normalised by mean and variance of its columns.
+
+    In training they are the batch's own, else running ones. These become (1 - momentum) times themselves plus momentum
+    times the batch's, with the unbiased variance.
+    """
+
+    eps: float
+    momentum: float
+    activation: Activation
+
+    kind: ClassVar[str] = "batch_norm"
+
+
+@dataclass(frozen=True)
+class LayerNormSpec:
+    """a = f(gain x' + shift), x normalised by mean and variance of its rows."""
+
+    eps: float
+    activation: Activation
+
+    kind: ClassVar[str] = "layer_norm"
+
+
+LayerSpec = DenseSpec | DropoutSpec | BatchNormSpec | LayerNormSpec
+
 
 class Network(Protocol):
-    """Weights, optimizer state and the loops over them. W is (n_inputs, n_outputs), b is (n_outputs,).
+    """Weights, optimizer state and the loops over them. W is (n_inputs, n_outputs), b is (n_outputs,); gain, shift and
+    running statistics of a normalisation are (n_outputs,).
 
     X is any real 2-D array, whatever its strides. Targets are intp labels (n,) or floating rows (n, n_outputs);
     weights are float64 (n,) or None.
@@ -37,17 +77,23 @@ class Network(Protocol):
     def __init__(
         self,
         n_inputs: int,
-        layers: Sequence[DenseSpec],
+        layers: Sequence[LayerSpec],
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
     ) -> None: ...
 
     def get_weights(self) -> list[Array]:
-        """Fresh copies: [W1, b1, W2, ...]."""
+        """Fresh copies: [W1, b1, W2, ...], with gain and shift of a normalisation in its place."""
 
     def set_weights(self, weights: Iterable[Array]) -> None:
         """Replace all of them, one after the other, by real numbers of any dtype."""
+
+    def get_statistics(self) -> list[Array]:
+        """Fresh copies of running means and variances: [mean, variance] of each batch normalisation."""
+
+    def set_statistics(self, statistics: Iterable[Array]) -> None:
+        """Replace all of them."""
 
     def get_slots(self) -> list[list[Array]]:
         """For each state of the optimizer's rule a list like that of `get_weights`."""
@@ -79,6 +125,7 @@ class Network(Protocol):
         epoch: int,
         step: int,
         n_steps: int,
+        steps_before: int,
         scalars: Array,
         losses: Array,
         n_threads: int,
@@ -89,6 +136,10 @@ class Network(Protocol):
         sum(w_i). A batch whose weights sum to zero changes nothing. Returns a status and the number of steps done:
         0, all of them; 1, the next step's loss is not finite; 2, the last step would have made weights non-finite,
         and those kept their values. So the weights are finite whatever happens.
+
+        `steps_before` numbers the first of these steps among all: with `seed` it decides what dropout draws.
+
+        `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases.
         """
 
     def evaluate(
@@ -97,9 +148,12 @@ class Network(Protocol):
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
 
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
     ) -> tuple[float, list[Array]]:
-        """The weighted mean with penalties, and its gradients in the order of `get_weights`."""
+        """The weighted mean with penalties, and its gradients in the order of `get_weights`.
+
+        Both as step number `steps_before` would see them; running statistics stay.
+        """
 
     def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""

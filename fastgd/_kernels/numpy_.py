@@ -7,16 +7,17 @@ losses are summed in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .._formula.numpy_ import compile_
-from .random import permutation, uniform
+from .backend import BatchNormSpec, DenseSpec, DropoutSpec
+from .random import kept_by_dropout, permutation, uniform
 
 if TYPE_CHECKING:
     from .._formula import Activation, Loss, OptimizerRule
-    from .backend import Array, DenseSpec
+    from .backend import Array, LayerNormSpec, LayerSpec
 
 __all__ = [
     "Network",
@@ -77,13 +78,84 @@ def dense_backward(
     db: Array,
 ) -> None:
     """dz = d_out f'(kept); dx = dz w^T (unless it is None), dw = x^T dz, db = sum of dz over rows."""
-    formula = activation.derivative_formula
-    scalars = {name: activation.parameters[name] for name in formula.scalars}
-    dz = d_out * compile_(formula)(kept, **scalars)
+    dz = pre_activation_gradient(kept, d_out, activation)
     if dx is not None:
         np.matmul(dz, w.T, out=dx)
     np.matmul(x.T, dz, out=dw)
     np.sum(dz, axis=0, out=db)
+
+
+def pre_activation_gradient(kept: Array, d_out: Array, activation: Activation) -> Array:
+    """dz = d_out f'(kept)."""
+    formula = activation.derivative_formula
+    scalars = {name: activation.parameters[name] for name in formula.scalars}
+    dz: Array = d_out * compile_(formula)(kept, **scalars)
+    return dz
+
+
+class DropoutPass:
+    """One pass through a dropout layer: elements are zero, or divided by the share that is kept."""
+
+    def __init__(self, x: Array, kept: Array, rate: float) -> None:
+        self.factor = np.where(kept, x.dtype.type(1.0 / (1.0 - rate)), x.dtype.type(0.0))
+        self.output: Array = x * self.factor
+
+    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
+        """Gradient by the input; there are no parameters."""
+        return d_out * self.factor, []
+
+
+class NormalizationPass:
+    """One pass through a normalisation: a = f(gain x' + shift), x' = (x - mean) / sqrt(variance + eps).
+
+    Moments are those given, or else x's own along the axis: 0 for each column's over the batch, 1 for each row's.
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        parameters: Sequence[Array],
+        layer: BatchNormSpec | LayerNormSpec,
+        moments: Sequence[Array] | None = None,
+    ) -> None:
+        self.axis = 0 if layer.kind == "batch_norm" else 1
+        self.gain, shift = parameters
+        self.activation = layer.activation
+        if moments is None:
+            moments = [x.mean(self.axis, keepdims=True), x.var(self.axis, keepdims=True)]
+        self.mean, self.variance = moments
+        self.factor = 1 / np.sqrt(self.variance + x.dtype.type(layer.eps))
+        self.normalized = (x - self.mean) * self.factor
+        z = self.gain * self.normalized + shift
+        self.output = layer.activation(z)
+        self.kept = z if layer.activation.derivative_of == "input" else self.output
+
+    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
+        """Gradients by the input, and by gain and shift; moments given as x's own depend on it."""
+        dz = pre_activation_gradient(self.kept, d_out, self.activation)
+        d = dz * self.gain
+        along = (d * self.normalized).mean(self.axis, keepdims=True)
+        dx = (d - d.mean(self.axis, keepdims=True) - self.normalized * along) * self.factor
+        return dx, [(dz * self.normalized).sum(axis=0), dz.sum(axis=0)]
+
+
+class DensePass:
+    """One pass through a dense layer."""
+
+    def __init__(self, x: Array, parameters: Sequence[Array], layer: DenseSpec) -> None:
+        self.x, self.layer = x, layer
+        self.w, b = parameters
+        self.output = np.empty((len(x), layer.n_outputs), x.dtype)
+        self.kept = np.empty_like(self.output)
+        dense_forward(x, self.w, b, layer.activation, self.output, self.kept)
+
+    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
+        """Gradients by the input, and by weights with their penalty and biases."""
+        dx, dw, db = np.empty_like(self.x), np.empty_like(self.w), np.empty_like(self.output[0])
+        dense_backward(self.x, self.w, self.kept, d_out, self.layer.activation, dx, dw, db)
+        kind = self.w.dtype.type
+        dw += kind(self.layer.l2) * self.w + kind(self.layer.l1) * np.sign(self.w)
+        return dx, [dw, db]
 
 
 @quiet
@@ -179,13 +251,20 @@ def updated(w: Array, g: Array, states: Sequence[Array], rule: OptimizerRule, sc
     return results if rule.states else (results,)
 
 
+class Moment(NamedTuple):
+    """What dropout's draws depend on."""
+
+    seed: int
+    step: int
+
+
 class Network:
-    """Dense layers, a loss and an optimizer's rule; see `fastgd._kernels.backend.Network`."""
+    """Layers, a loss and an optimizer's rule; see `fastgd._kernels.backend.Network`."""
 
     def __init__(
         self,
         n_inputs: int,
-        layers: Sequence[DenseSpec],
+        layers: Sequence[LayerSpec],
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
@@ -194,17 +273,39 @@ class Network:
         self.loss = loss
         self.rule = rule
         self.dtype = np.dtype(dtype)
-        widths = [n_inputs, *(layer.n_outputs for layer in layers)]
-        self.weights: list[Array] = []
-        for n_in, n_out in zip(widths, widths[1:], strict=False):
-            self.weights += [np.zeros((n_in, n_out), self.dtype), np.zeros(n_out, self.dtype)]
+        # Of each layer: its weight and bias, or gain and shift; none of dropout.
+        self.parameters: list[list[Array]] = []
+        self.running: dict[int, list[Array]] = {}
+        width = n_inputs
+        for k, layer in enumerate(layers):
+            shapes: list[tuple[int, ...]] = [] if layer.kind == "dropout" else [(width,), (width,)]
+            if isinstance(layer, DenseSpec):
+                shapes = [(width, layer.n_outputs), (layer.n_outputs,)]
+                width = layer.n_outputs
+            if layer.kind == "batch_norm":
+                self.running[k] = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
+            self.parameters.append([np.zeros(shape, self.dtype) for shape in shapes])
         self.slots = [[np.zeros_like(w) for w in self.weights] for _ in (rule.states if rule else ())]
+
+    @property
+    def weights(self) -> list[Array]:
+        """The parameters of all layers, themselves."""
+        return [array for arrays in self.parameters for array in arrays]
 
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in self.weights]
 
     def set_weights(self, weights: Iterable[Array]) -> None:
-        self.weights = [np.array(w, self.dtype) for w in weights]
+        for array, given in zip(self.weights, weights, strict=True):
+            array[...] = given
+
+    def get_statistics(self) -> list[Array]:
+        return [array.copy() for arrays in self.running.values() for array in arrays]
+
+    def set_statistics(self, statistics: Iterable[Array]) -> None:
+        running = [array for arrays in self.running.values() for array in arrays]
+        for array, given in zip(running, statistics, strict=True):
+            array[...] = given
 
     def get_slots(self) -> list[list[Array]]:
         return [[s.copy() for s in slot] for slot in self.slots]
@@ -213,7 +314,7 @@ class Network:
         self.slots = [[np.array(s, self.dtype) for s in slot] for slot in slots]
 
     def takes(self, X: Any) -> bool:
-        return False   # With NumPy's means a look is not quicker than the door's.
+        return False  # With NumPy's means a look is not quicker than the door's.
 
     def takes_batch(self, X: Any, targets: Any) -> bool:
         return False
@@ -234,6 +335,7 @@ class Network:
         epoch: int,
         step: int,
         n_steps: int,
+        steps_before: int,
         scalars: Array,
         losses: Array,
         n_threads: int,
@@ -246,68 +348,102 @@ class Network:
                 order = permutation(seed, epoch, n) if shuffle else order
             rows = order[step * batch_size : (step + 1) * batch_size]
             chosen = np.ones(len(rows)) if weights is None else weights[rows]
-            status = self.step(X[rows], targets[rows], chosen, scalars[done], losses[epoch - first_epoch])
+            batch = (X[rows], targets[rows], chosen)
+            status = self.step(batch, Moment(seed, steps_before + done), scalars[done], losses[epoch - first_epoch])
             if status:
                 return status, done + (status == 2)
             step += 1
         return 0, n_steps
 
-    def step(self, x: Array, targets: Array, weights: Array, scalars: Array, sums: Array) -> int:
+    def step(self, batch: tuple[Array, Array, Array], moment: Moment, scalars: Array, sums: Array) -> int:
         """One optimizer step on one batch; adds to the epoch's sums. Returns the status of `train`."""
-        total = float(weights.sum())
+        total = float(batch[2].sum())
         if total == 0.0:
             return 0
-        loss, gradients = self.loss_and_gradients(x, targets, weights)
+        loss, passes, gradients = self.descent(*batch, moment)
         if not np.isfinite(loss):
             return 1
         assert self.rule is not None
         status = 0
-        for k, g in enumerate(gradients):
+        n_scalars = len(self.rule.scalars)
+        of_weights, of_biases = scalars[:n_scalars], scalars[-n_scalars:]
+        for k, (w, g) in enumerate(zip(self.weights, gradients, strict=True)):
             states = [slot[k] for slot in self.slots]
-            results = updated(self.weights[k], g, states, self.rule, scalars)
+            results = updated(w, g, states, self.rule, of_weights if w.ndim == 2 else of_biases)
             if not np.isfinite(results[0]).all():
                 status = 2
                 continue
-            for array, result in zip((self.weights[k], *states), results, strict=True):
+            for array, result in zip((w, *states), results, strict=True):
                 array[...] = result
+        if not self.move_running(passes):
+            status = 2
         sums += (loss * total, total)
         return status
 
-    def forward(self, X: Array, n_layers: int) -> tuple[list[Array], list[Array]]:
-        """The input of every layer, the output last; and what each layer kept."""
-        outputs, kept = [X.astype(self.dtype)], []
+    def move_running(self, passes: Sequence[Any]) -> bool:
+        """Move running means and variances towards the batch's; of a single row no variance can be told.
+
+        False: a batch's are not finite, and the running ones stay.
+        """
+        finite = True
+        for k, running in self.running.items():
+            layer, done, n_rows = self.layers[k], passes[k], len(passes[k].output)
+            assert isinstance(layer, BatchNormSpec)
+            if n_rows == 1:
+                continue
+            moments = (done.mean[0], done.variance[0] * self.dtype.type(n_rows / (n_rows - 1)))
+            if not np.isfinite(moments).all():
+                finite = False
+                continue
+            for array, moment in zip(running, moments, strict=True):
+                array += self.dtype.type(layer.momentum) * (moment - array)
+        return finite
+
+    def forward(self, X: Array, n_layers: int, moment: Moment | None = None) -> list[Any]:
+        """The passes through that many layers; `moment` says when, if the batch is one that is learnt from."""
+        passes: list[Any] = []
+        x = X.astype(self.dtype)
         for k, layer in enumerate(self.layers[:n_layers]):
-            out = np.empty((len(X), layer.n_outputs), self.dtype)
-            keep = np.empty_like(out)
-            dense_forward(outputs[-1], self.weights[2 * k], self.weights[2 * k + 1], layer.activation, out, keep)
-            outputs.append(out)
-            kept.append(keep)
-        return outputs, kept
+            if isinstance(layer, DenseSpec):
+                passes.append(DensePass(x, self.parameters[k], layer))
+            elif isinstance(layer, DropoutSpec):
+                rate = 0.0 if moment is None else layer.rate
+                kept = kept_by_dropout(*(moment or Moment(0, 0)), k, x.shape, rate)
+                passes.append(DropoutPass(x, kept, rate))
+            else:
+                moments = None if moment is not None else self.running.get(k)
+                passes.append(NormalizationPass(x, self.parameters[k], layer, moments))
+            x = passes[-1].output
+        return passes
+
+    def descent(
+        self, X: Array, targets: Array, weights: Array | None, moment: Moment
+    ) -> tuple[float, list[Any], list[Array]]:
+        """The loss of a batch, the passes through the layers, and the gradients."""
+        assert self.loss is not None
+        passes = self.forward(X, len(self.layers), moment)
+        d_out = np.empty_like(passes[-1].output)
+        loss = loss_gradient(passes[-1].output, targets, self.loss, weights, d_out)
+        gradients: list[Array] = []
+        for done in reversed(passes):
+            d_out, of_layer = done.backward(d_out)
+            gradients = of_layer + gradients
+        return loss + self.penalty(), passes, gradients
 
     @quiet
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int = 1
+        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int = 1
     ) -> tuple[float, list[Array]]:
-        assert self.loss is not None
-        outputs, kept = self.forward(X, len(self.layers))
-        d_out = np.empty_like(outputs[-1])
-        loss = loss_gradient(outputs[-1], targets, self.loss, weights, d_out)
-        gradients = [np.empty_like(w) for w in self.weights]
-        for k in reversed(range(len(self.layers))):
-            layer, w = self.layers[k], self.weights[2 * k]
-            dw, db = gradients[2 * k : 2 * k + 2]
-            dx = np.empty_like(outputs[k]) if k else None
-            dense_backward(outputs[k], w, kept[k], d_out, layer.activation, dx, dw, db)
-            dw += self.dtype.type(layer.l2) * w + self.dtype.type(layer.l1) * np.sign(w)
-            if dx is not None:
-                d_out = dx
-        return loss + self.penalty(), gradients
+        loss, _, gradients = self.descent(X, targets, weights, Moment(seed, steps_before))
+        return loss, gradients
 
     def penalty(self) -> float:
         """l2/2 ||W||^2 + l1 ||W||_1 over the layers, without the biases."""
         total = 0.0
-        for layer, w in zip(self.layers, self.weights[::2], strict=True):
-            exact = w.astype(np.float64)
+        for layer, parameters in zip(self.layers, self.parameters, strict=True):
+            if not isinstance(layer, DenseSpec):
+                continue
+            exact = parameters[0].astype(np.float64)
             total += 0.5 * layer.l2 * float((exact**2).sum()) + layer.l1 * float(np.abs(exact).sum())
         return total
 
@@ -316,7 +452,7 @@ class Network:
         self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         assert self.loss is not None
-        scores = self.forward(X, len(self.layers))[0][-1]
+        scores = self.forward(X, len(self.layers))[-1].output
         weights = np.ones(len(X)) if weights is None else weights
         values, _ = row_losses(scores, targets, self.loss)
         return (
@@ -327,7 +463,7 @@ class Network:
 
     @quiet
     def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
-        result = self.forward(X, layer + 1)[0][-1]
+        result = self.forward(X, layer + 1)[-1].output
         if link and self.loss is not None and layer == len(self.layers) - 1:
             result = LINKS[self.loss.link](result)
         out[...] = result

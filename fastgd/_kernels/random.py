@@ -7,7 +7,7 @@ counters. The generator is Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, "Par
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,10 +26,14 @@ WORD = 0xFFFFFFFF
 LOW = np.uint64(WORD)
 HIGH = np.uint64(32)
 
+DROPOUT_STREAM = 3
+"""Which elements dropout keeps; with the layer's number in the upper bits. The substream is the number of the step."""
+
 # Small enough that a round's arrays stay in the second-level cache.
 BLOCKS_AT_ONCE = 4096
 
 Words = tuple["npt.NDArray[np.uint64]", ...]
+Kept: TypeAlias = "npt.NDArray[np.bool_]"
 
 
 def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
@@ -83,6 +87,33 @@ def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[n
             draw = words[2 * k] | words[2 * k + 1] << HIGH
             draws[first:last, k] = (draw >> np.uint64(11)) * 2.0**-53
     return draws.reshape(-1)[:count]
+
+
+def kept_by_dropout(seed: int, step: int, layer: int, shape: tuple[int, int], rate: float) -> Kept:
+    """Which elements of a layer's output stay in a step.
+
+    Each has a draw of 32 bits: column and a fourth of the row are the counter, what is left of the row chooses one of
+    its four words.
+
+    Parameters
+    ----------
+    seed, step, layer : int
+    shape : tuple of int
+        Rows of the batch, columns.
+    rate : float
+        The share that goes, in [0, 1); rounded down to a multiple of 2**-32.
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    n_rows, n_columns = shape
+    blocks, columns = np.meshgrid(np.arange(-(-n_rows // 4)), np.arange(n_columns), indexing="ij")
+    which = [np.full(blocks.shape, word & WORD, np.uint64) for word in (DROPOUT_STREAM | layer << 8, step)]
+    words = philox4x32((columns.astype(np.uint64), blocks.astype(np.uint64), *which), (seed & WORD, seed >> 32))
+    rows = np.stack(words, axis=1).reshape(-1, n_columns)[:n_rows]
+    kept: Kept = rows >= np.uint64(rate * 2.0**32)
+    return kept
 
 
 def permutation(seed: int, epoch: int, n: int) -> npt.NDArray[np.intp]:

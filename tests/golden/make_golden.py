@@ -16,17 +16,6 @@ import numpy as np
 # Values such as 1 - tanh(700)^2 cancel 608 digits; what is left must still carry 50.
 WORKING_DIGITS = 700
 
-OPTIMIZER_STEPS_KEPT = (1, 2, 3, 5, 10, 20, 50, 100)
-HYPERPARAMETERS = {
-    "sgd": {"learning_rate": 0.05},
-    "momentum": {"learning_rate": 0.02, "momentum": 0.9},
-    "nesterov": {"learning_rate": 0.02, "momentum": 0.8},
-    "adagrad": {"learning_rate": 0.1, "eps": 1e-10},
-    "rmsprop": {"learning_rate": 0.01, "rho": 0.9, "eps": 1e-8},
-    "adadelta": {"learning_rate": 1.0, "rho": 0.9, "eps": 1e-6},
-    "adam": {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-}
-
 
 def to_float32(values: object) -> np.ndarray:
     """Nearest float32 numbers, as float64."""
@@ -278,105 +267,6 @@ def row_loss_rows() -> dict[str, list]:
     }
 
 
-# ------------------------------------------------------------------------------------------------ optimizers
-def gradient_sequence() -> np.ndarray:
-    """A hundred gradients of five parameters.
-
-    Columns: the two of Rosenbrock's function along a spiral; a slow oscillation; one so small that eps
-    decides; one that is zero but for every seventh step.
-    """
-    t = np.arange(1, 101)
-    x, y = 1.5 * np.cos(0.2 * t) * 0.98**t, 1.5 * np.sin(0.2 * t) * 0.98**t
-    columns = [
-        -2 * (1 - x) - 40 * x * (y - x**2),
-        20 * (y - x**2),
-        3 * np.cos(0.3 * t),
-        1e-8 * (1.5 + np.sin(t)),
-        np.where(t % 7 == 0, 0.5, 0.0),
-    ]
-    return to_float32(np.stack(columns, axis=1))
-
-
-def torch_optimizer(name: str, parameters: list):
-    """The optimizer of PyTorch that is our rule of that name."""
-    import torch
-
-    given = dict(HYPERPARAMETERS[name])
-    rate = given.pop("learning_rate")
-    if "beta1" in given:
-        given["betas"] = (given.pop("beta1"), given.pop("beta2"))
-    if name == "rmsprop":
-        given["alpha"] = given.pop("rho")
-    classes = {"adagrad": "Adagrad", "rmsprop": "RMSprop", "adadelta": "Adadelta", "adam": "Adam"}
-    if name == "nesterov":
-        given["nesterov"] = True
-    return getattr(torch.optim, classes.get(name, "SGD"))(parameters, lr=rate, **given)
-
-
-def torch_trajectory(name: str, start: np.ndarray, gradients: np.ndarray) -> list:
-    """Parameters after the kept steps, float64."""
-    import torch
-
-    w = torch.nn.Parameter(torch.tensor(start))
-    optimizer = torch_optimizer(name, [w])
-    kept = []
-    for t, g in enumerate(gradients, 1):
-        w.grad = torch.tensor(g)
-        optimizer.step()
-        if t in OPTIMIZER_STEPS_KEPT:
-            kept.append(w.detach().numpy().tolist())
-    return kept
-
-
-def optax_optimizer(name: str):
-    """The optimizer of optax that is our rule of that name; none for Adagrad, whose form differs."""
-    import optax
-
-    given = dict(HYPERPARAMETERS[name])
-    rate = given.pop("learning_rate")
-    makers = {
-        "sgd": lambda: optax.sgd(rate),
-        "momentum": lambda: optax.sgd(rate, momentum=given["momentum"]),
-        "nesterov": lambda: optax.sgd(rate, momentum=given["momentum"], nesterov=True),
-        "rmsprop": lambda: optax.rmsprop(rate, decay=given["rho"], eps=given["eps"], eps_in_sqrt=False),
-        "adadelta": lambda: optax.adadelta(rate, rho=given["rho"], eps=given["eps"]),
-        "adam": lambda: optax.adam(rate, b1=given["beta1"], b2=given["beta2"], eps=given["eps"]),
-    }
-    return makers[name]() if name in makers else None
-
-
-def optax_trajectory(name: str, start: np.ndarray, gradients: np.ndarray) -> list:
-    """Parameters after the kept steps, float64."""
-    import jax.numpy as jnp
-    import optax
-
-    optimizer, w, kept = optax_optimizer(name), jnp.asarray(start), []
-    state = optimizer.init(w)
-    for t, g in enumerate(gradients, 1):
-        updates, state = optimizer.update(jnp.asarray(g), state, w)
-        w = optax.apply_updates(w, updates)
-        if t in OPTIMIZER_STEPS_KEPT:
-            kept.append(np.asarray(w).tolist())
-    return kept
-
-
-def optimizer_trajectories() -> dict:
-    """The trajectories of both libraries along the same gradients."""
-    start, gradients = to_float32([1.0, -0.5, 2.0, 0.25, 0.0]), gradient_sequence()
-    return {
-        "start": start.tolist(),
-        "gradients": gradients.tolist(),
-        "steps": list(OPTIMIZER_STEPS_KEPT),
-        "hyperparameters": HYPERPARAMETERS,
-        "torch": {name: torch_trajectory(name, start, gradients) for name in HYPERPARAMETERS},
-        "optax": {
-            name: optax_trajectory(name, start, gradients)
-            for name in HYPERPARAMETERS
-            if optax_optimizer(name) is not None
-        },
-    }
-
-
 # -------------------------------------------------------------------------------------------------- networks
 def initial_weights(draw: np.random.Generator, sizes: list[int]) -> list[np.ndarray]:
     """[W1, b1, W2, ...] with weights of standard deviation 1/2 and biases of 1/10."""
@@ -574,7 +464,6 @@ def main() -> None:
     with mpmath.workdps(WORKING_DIGITS):
         write("activations", ["mpmath"], activation_rows())
         write("losses", ["mpmath"], {**elementwise_loss_rows(), **row_loss_rows()})
-    write("optimizers", ["torch", "jax", "optax"], optimizer_trajectories())
     write("torch_network", ["torch"], torch_network())
     write("optax_network", ["jax", "optax"], optax_network())
     drawn = {"torch": torch_initializers(), "keras": keras_initializers(), "sklearn": sklearn_initializers()}

@@ -11,6 +11,7 @@ WORD = 0xFFFFFFFF
 
 SHUFFLE_STREAM = 1
 INITIAL_WEIGHTS_STREAM = 2
+DROPOUT_STREAM = 3
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -49,3 +50,13 @@ def permutation(seed: int, epoch: int, n: int) -> list[int]:
         j = int(uniform53(seed, SHUFFLE_STREAM, epoch, i) * (i + 1))
         order[i], order[j] = order[j], order[i]
     return order
+
+
+def kept_by_dropout(seed: int, step: int, layer: int, shape: tuple[int, int], rate: float) -> list[list[bool]]:
+    """Which elements of a batch stay: a 32-bit draw each, of four rows from one block."""
+    key = (seed & WORD, seed >> 32)
+
+    def word(row: int, column: int) -> int:
+        return philox4x32((column, row // 4, DROPOUT_STREAM | layer << 8, step), key)[row % 4]
+
+    return [[word(row, column) >= int(rate * 2**32) for column in range(shape[1])] for row in range(shape[0])]

@@ -154,6 +154,22 @@ INLINE int run_is_finite(const REAL *values, ptrdiff_t count)
     return !vec_has_nan((probe[0] + probe[1]) + (probe[2] + probe[3]));
 }
 
+/* The rule on weights and biases, or on each with scalars of their own. */
+INLINE void apply_rule(const update_rule *rule, void *const *arrays, ptrdiff_t weights, ptrdiff_t count)
+{
+    if (rule->bias_scalars == rule->scalars) {
+        rule->update(arrays, count, rule->scalars);
+        return;
+    }
+    rule->update(arrays, weights, rule->scalars);
+    if (count == weights)
+        return;
+    void *of_biases[2 + FASTGD_MAX_STATES];
+    for (ptrdiff_t k = 0; k < 2 + rule->n_states; k++)
+        of_biases[k] = (REAL *)arrays[k] + weights;
+    rule->update(of_biases, count - weights, rule->bias_scalars);
+}
+
 /* Weights from old to new, the first `penalized` of them with their penalty.  Weights that would become non-finite are put
  * back, so that a training that diverges leaves finite ones.  arrays: weights, gradient, states; the update leaves the old
  * weights in the gradient's place. */
@@ -162,7 +178,7 @@ static int update_run(const dense_layer *layer, const update_rule *rule, void *c
     REAL *weight = arrays[0], *gradient = arrays[1];
     if (layer->l1 != 0 || layer->l2 != 0)
         add_penalty_gradient(layer, weight, penalized, gradient);
-    rule->update(arrays, count, rule->scalars);
+    apply_rule(rule, arrays, penalized, count);
     if (run_is_finite(weight, count))
         return 1;
     copy_run(weight, gradient, count);
@@ -172,13 +188,15 @@ static int update_run(const dense_layer *layer, const update_rule *rule, void *c
 static int update_unit(const dense_layer *layer, const update_rule *rule, const weight_unit *unit, REAL *gradient)
 {
     char *weight = (char *)panel_row(&layer->weight, unit->panel, unit->row);
-    ptrdiff_t offset = weight - layer->weight.data, penalized = unit->rows * unit->width;
+    ptrdiff_t offset = weight - layer->weight.data, above_bias = unit->rows * unit->width;
+    /* Gains are no weights: nothing draws them towards zero. */
+    ptrdiff_t penalized = layer->kind == DENSE ? above_bias : 0;
     void *arrays[2 + FASTGD_MAX_STATES];
     arrays[0] = weight;
     arrays[1] = gradient;
     for (ptrdiff_t s = 0; s < rule->n_states; s++)
         arrays[2 + s] = layer->state[s].data + offset;
-    return update_run(layer, rule, arrays, penalized, penalized + (unit->ends_with_bias ? unit->width : 0));
+    return update_run(layer, rule, arrays, penalized, above_bias + (unit->ends_with_bias ? unit->width : 0));
 }
 
 /* Bytes of a layer's weights beyond which they and the optimizer's states are taken not to be in the L2 cache. */

@@ -36,11 +36,15 @@ typedef struct {
     int element_type;
 } source_array;
 
+enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
+
 typedef struct {
-    ptrdiff_t n_inputs, n_outputs;
+    int kind;
+    int passes_back;                        /* whether a layer below learns from this one's gradient */
+    ptrdiff_t n_inputs, n_outputs;          /* DENSE; a normalisation has one row of gains where this has n_inputs of weights */
     matrix weight;                          /* (n_inputs + 1) x n_outputs; the last row is the bias */
-    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not in the first layer,
-                                             * nor in one that is beyond the cache */
+    matrix transposed;                      /* transposed_rows(n_outputs) x n_inputs, made anew each step; not where no gradient is
+                                             * passed back, nor in a layer that is beyond the cache */
     matrix gradient;                        /* like weight; only while gradients are kept */
     matrix state[FASTGD_MAX_STATES];        /* like weight */
     matrix kept;                            /* what the derivative reads: the output or the pre-activation */
@@ -50,12 +54,20 @@ typedef struct {
     const void *activation_scalars;
     int keeps_output;
     double l1, l2;
+    uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
+    double kept_scale;                      /* DROPOUT: what the others are multiplied by */
+    double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
+    matrix running;                         /* BATCH_NORM: mean and variance that stand in for a batch's */
+    matrix moments;                         /* BATCH_NORM: the batch's mean and variance */
+    matrix normalized;                      /* (x - mean) / sqrt(variance + eps) */
+    void *row_factors;                      /* LAYER_NORM: REAL, 1 / sqrt(variance + eps) of each row */
 } dense_layer;
 
 typedef struct {
     block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
+    const void *bias_scalars;               /* the same, or others after them where weight decay spares the biases */
 } update_rule;
 
 enum weight_gradient_use { UPDATE_WEIGHTS, STORE_GRADIENT, ADD_TO_GRADIENT };
@@ -88,8 +100,9 @@ typedef struct {
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     uint64_t seed;
+    uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars) */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -112,12 +125,13 @@ typedef struct {
 typedef struct {
     dense_layer *layers;
     ptrdiff_t n_layers, n_inputs;
+    ptrdiff_t most_rows;                    /* of a part of a batch */
     int loss;                               /* a loss_kind */
     block_function elementwise, link;       /* link: NULL for linear and softmax */
     const void *loss_scalars;               /* REAL: of the elementwise loss */
     int softmax_link, by_sides, penalized;
     update_rule rule;
-    double rule_scalars[FASTGD_MAX_SCALARS];    /* as REAL */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;
     target_rows target;
@@ -188,7 +202,7 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
 }
 
 /* Rows whose activations are kept at a time.  Larger batches go through in equal parts whose gradients are added up,
- * which bounds the memory and keeps the panels of a part in the L2 cache. */
+ * which bounds the memory and keeps the panels of a part in the L2 cache.  Batch normalisation needs a batch whole. */
 #define FASTGD_MOST_ROWS 512
 
 /* Into how many parts of at most so many rows. */

@@ -18,6 +18,10 @@ cdef extern from "engine.h" nogil:
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
         MULTICLASS_HINGE
+        DENSE
+        DROPOUT
+        BATCH_NORM
+        LAYER_NORM
 
     ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
 
@@ -40,6 +44,8 @@ cdef extern from "engine.h" nogil:
         int element_type
 
     ctypedef struct dense_layer:
+        int kind
+        int passes_back
         Py_ssize_t n_inputs
         Py_ssize_t n_outputs
         matrix weight
@@ -55,11 +61,20 @@ cdef extern from "engine.h" nogil:
         int keeps_output
         double l1
         double l2
+        uint32_t dropped
+        double kept_scale
+        double eps
+        double momentum
+        matrix running
+        matrix moments
+        matrix normalized
+        void *row_factors
 
     ctypedef struct update_rule:
         block_function update
         Py_ssize_t n_states
         const void *scalars
+        const void *bias_scalars
 
     ctypedef struct target_rows:
         const Py_ssize_t *labels
@@ -80,6 +95,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
         uint64_t seed
+        uint64_t steps_before
         Py_ssize_t epoch
         Py_ssize_t first_epoch
         const double *scalars
@@ -102,6 +118,7 @@ cdef extern from "engine.h" nogil:
         dense_layer *layers
         Py_ssize_t n_layers
         Py_ssize_t n_inputs
+        Py_ssize_t most_rows
         int loss
         block_function elementwise
         block_function link

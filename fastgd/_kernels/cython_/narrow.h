@@ -48,7 +48,7 @@ INLINE int is_narrow(const network *net)
     if (net->barrier.size > 1 || net->n_layers > MOST_NARROW_LAYERS || net->n_inputs > PANEL_WIDTH)
         return 0;
     for (ptrdiff_t k = 0; k < net->n_layers; k++)
-        if (net->layers[k].n_outputs > PANEL_WIDTH)
+        if (net->layers[k].kind != DENSE || net->layers[k].n_outputs > PANEL_WIDTH)
             return 0;
     return 1;
 }

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -29,12 +29,16 @@ from .arrays cimport (
     update_block,
 )
 from .engine cimport (
+    BATCH_NORM,
+    DENSE,
+    DROPOUT,
     ELEMENTWISE,
     EVALUATE,
     FASTGD_MAX_SCALARS,
     FASTGD_MAX_STATES,
     FASTGD_MOST_ROWS,
     GRADIENTS,
+    LAYER_NORM,
     MULTICLASS_HINGE,
     PREDICT,
     SOFTMAX_CROSS_ENTROPY,
@@ -54,6 +58,11 @@ cdef enum:
     # A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
     # of Python's would take it, and keep it for milliseconds.
     BRIEF_JOB = 50_000
+    # Rows of a part of a batch where there is only one.
+    WHOLE_BATCH = 1 << 30
+
+
+_KINDS = {"dense": DENSE, "dropout": DROPOUT, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
 
 
 class _Gate:
@@ -64,14 +73,14 @@ class _Gate:
 
 
 cdef class Network:
-    """Parameters, buffers and schedules of a stack of dense layers; see the backend contract in ``fastgd._kernels``."""
+    """Parameters, buffers and schedules of a stack of layers; see the backend contract in ``fastgd._kernels``."""
 
     cdef const kernel_table *table
     cdef network at
     cdef readonly Py_ssize_t n_layers, n_inputs
-    cdef Py_ssize_t n_weights
+    cdef Py_ssize_t n_weights, n_scalars
     cdef readonly object dtype
-    cdef list specs, owned, buffers
+    cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
     cdef object order_memory
     cdef bint takes_labels, takes_reals, has_gradients, passes_back
@@ -81,14 +90,18 @@ cdef class Network:
         self.table = table_for(self.dtype)
         self.n_inputs = self.at.n_inputs = n_inputs
         self.n_layers = self.at.n_layers = len(layers)
+        self.at.most_rows = FASTGD_MOST_ROWS
         self.specs, self.owned, self.buffers = list(layers), [], []
         self.at.layers = <dense_layer *>calloc(self.n_layers, sizeof(dense_layer))
         if self.at.layers == NULL:
             raise MemoryError(f"{self.n_layers} layers")
         self._take_loss(loss)
         self._take_rule(rule)
+        learns = False
         for k in range(self.n_layers):
-            self._take_layer(&self.at.layers[k], self.specs[k], n_inputs if k == 0 else self.specs[k - 1].n_outputs, k > 0)
+            n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
+            learns = learns or self.at.layers[k].kind != DROPOUT
+        self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
 
     def __dealloc__(self):
         free(self.at.layers)
@@ -113,20 +126,39 @@ cdef class Network:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
         self.at.rule.update = update_block(self.table, rule.name)
-        self.at.rule.n_states = len(rule.states)
+        self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
 
-    cdef object _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_gradient):
-        activation = spec.activation
-        layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
-        layer.l1, layer.l2 = spec.l1, spec.l2
-        self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
-        self.n_weights += (n_inputs + 1) * spec.n_outputs
-        layer.weight = self._own(n_inputs + 1, spec.n_outputs)
+    cdef Py_ssize_t _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_back) except -1:
+        """Returns the number of its outputs."""
+        layer.kind, layer.passes_back = _KINDS[spec.kind], passes_back
+        layer.n_outputs, layer.keeps_output = n_inputs, True
+        if layer.kind == DROPOUT:
+            layer.dropped, layer.kept_scale = <uint32_t>(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
+            return n_inputs
+        layer.n_inputs = 1
+        if layer.kind == DENSE:
+            layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
+            layer.l1, layer.l2 = spec.l1, spec.l2
+            self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
+        else:
+            layer.eps = spec.eps
+        if layer.kind == BATCH_NORM:
+            layer.momentum, self.at.most_rows = spec.momentum, WHOLE_BATCH
+            layer.running, layer.moments = self._own(2, n_inputs), self._own(2, n_inputs)
+        self._take_parameters(layer)
+        self._take_activation(layer, spec.activation)
+        return layer.n_outputs
+
+    cdef object _take_parameters(self, dense_layer *layer):
+        self.n_weights += (layer.n_inputs + 1) * layer.n_outputs
+        layer.weight = self._own(layer.n_inputs + 1, layer.n_outputs)
         for k in range(self.at.rule.n_states):
-            layer.state[k] = self._own(n_inputs + 1, spec.n_outputs)
-        if passes_gradient and not self.table.is_beyond_cache(layer):
-            layer.transposed = self._own(transposed_rows(spec.n_outputs), n_inputs)
+            layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
+            layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
+
+    cdef object _take_activation(self, dense_layer *layer, activation):
         layer.activate = activation_block(self.table, activation.name)
         layer.differentiate = derivative_block(self.table, activation.name)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
@@ -145,15 +177,16 @@ cdef class Network:
 
     # Weights and slots -------------------------------------------------------------------------------------------
 
-    cdef object _read(self, matrix at, Py_ssize_t n_inputs, Py_ssize_t n_outputs):
-        """[W, b] from one matrix that holds both."""
-        both = np.empty((n_inputs + 1, n_outputs), self.dtype)
+    cdef object _read(self, dense_layer *layer, matrix at):
+        """[W, b] from one matrix that holds both; of a normalisation two vectors."""
+        cdef Py_ssize_t n_inputs = layer.n_inputs, size = self.table.real_size
+        both = np.empty((n_inputs + 1, layer.n_outputs), self.dtype)
         cdef char *data = <char *><size_t>both.ctypes.data
-        self.table.scatter(&at, 0, n_inputs + 1, data, n_outputs * self.table.real_size, self.table.real_size)
-        return [both[:n_inputs], both[n_inputs].copy()]
+        self.table.scatter(&at, 0, n_inputs + 1, data, layer.n_outputs * size, size)
+        return [both[:n_inputs] if layer.kind == DENSE else both[0].copy(), both[n_inputs].copy()]
 
     cdef object _write(self, matrix at, weight, bias):
-        cdef Source rows = Source(weight), last_row = Source(bias)
+        cdef Source rows = Source(np.atleast_2d(weight)), last_row = Source(bias)
         self.table.gather(&rows.at, NULL, 0, rows.rows, &at)
         # However many rows there are before it: a bias without a step from row to row is each of them.
         last_row.at.column_stride, last_row.at.row_stride = last_row.at.row_stride, 0
@@ -161,26 +194,37 @@ cdef class Network:
 
     def get_weights(self):
         with self.lock:
-            return [a for k in range(self.n_layers)
-                    for a in self._read(self.at.layers[k].weight, self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            return [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].weight)]
 
     def set_weights(self, weights):
         with self.lock:
             given = iter(weights)
-            for k in range(self.n_layers):
+            for k in self.learning:
                 self._write(self.at.layers[k].weight, next(given), next(given))
+
+    def get_statistics(self):
+        with self.lock:
+            return [a for k in self.learning if self.at.layers[k].kind == BATCH_NORM
+                    for a in self._read(&self.at.layers[k], self.at.layers[k].running)]
+
+    def set_statistics(self, statistics):
+        with self.lock:
+            given = iter(statistics)
+            for k in self.learning:
+                if self.at.layers[k].kind == BATCH_NORM:
+                    self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
         with self.lock:
-            return [[a for k in range(self.n_layers)
-                     for a in self._read(self.at.layers[k].state[s], self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
                     for s in range(self.at.rule.n_states)]
 
     def set_slots(self, slots):
         with self.lock:
             for s in range(self.at.rule.n_states):
-                for k in range(self.n_layers):
-                    self._write(self.at.layers[k].state[s], slots[s][2 * k], slots[s][2 * k + 1])
+                given = iter(slots[s])
+                for k in self.learning:
+                    self._write(self.at.layers[k].state[s], next(given), next(given))
 
     # Buffers -----------------------------------------------------------------------------------------------------
 
@@ -210,6 +254,10 @@ cdef class Network:
             layer = &self.at.layers[k]
             layer.output = self._buffer(rows, layer.n_outputs)
             layer.kept = layer.output if layer.keeps_output else self._buffer(rows, layer.n_outputs)
+            if layer.kind in (BATCH_NORM, LAYER_NORM):
+                layer.normalized = self._buffer(rows, layer.n_outputs)
+            if layer.kind == LAYER_NORM:
+                layer.row_factors = <void *><size_t>self._bytes(rows * self.table.real_size)
             widest = max(widest, layer.n_outputs)
         last = self.at.layers[self.n_layers - 1].n_outputs
         self.at.target.values = self._buffer(rows, last)
@@ -235,7 +283,7 @@ cdef class Network:
         """Room for gradients that must outlive their tile: of batches in parts, and of a user who asks for them."""
         if self.has_gradients:
             return
-        for k in range(self.n_layers):
+        for k in self.learning:
             self.at.layers[k].gradient = self._own(self.at.layers[k].n_inputs + 1, self.at.layers[k].n_outputs)
         self.has_gradients = True
 
@@ -262,10 +310,10 @@ cdef class Network:
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
-              Py_ssize_t step, Py_ssize_t n_steps, scalars, losses, int n_threads):
+              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads):
         cdef Source x = Source(X), scalar_table = Source(scalars)
         cdef Sink loss_sums = Sink(losses)
-        cdef Py_ssize_t parts = parts_of(batch_size, FASTGD_MOST_ROWS)
+        cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
         with self.lock:
             self._reserve(parts_of(batch_size, parts), True)
             if parts > 1:
@@ -273,9 +321,12 @@ cdef class Network:
             self.at.order = self._order_of(x.rows) if shuffle else NULL
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
-            self.at.job.seed = seed
+            self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
+            self.at.rule.bias_scalars = self.at.rule.scalars
+            if scalar_table.columns > self.n_scalars:
+                self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
             self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
@@ -289,22 +340,23 @@ cdef class Network:
             correct = self.at.now.correct_sum if self.at.loss != ELEMENTWISE or self.at.by_sides else float("nan")
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
-    def loss_and_gradients(self, X, targets, weights, *, int n_threads):
+    def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):
         cdef Source x = Source(X)
-        cdef Py_ssize_t parts = parts_of(x.rows, FASTGD_MOST_ROWS)
+        cdef Py_ssize_t parts = parts_of(x.rows, self.at.most_rows)
         cdef double loss = 0
         with self.lock:
             self._reserve(parts_of(x.rows, parts), True)
             self._keep_gradients()
+            self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self._run(GRADIENTS, x, targets, weights, n_threads, 3.0 * x.rows)
-            gradients = [a for k in range(self.n_layers)
-                         for a in self._read(self.at.layers[k].gradient, self.at.layers[k].n_inputs, self.at.layers[k].n_outputs)]
+            gradients = [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].gradient)]
             loss = self.at.now.loss_sum / self.at.now.total_weight
         if self.at.penalized:
             values = self.get_weights()
-            for k, spec in enumerate(self.specs):
-                w = values[2 * k]
-                gradients[2 * k] += spec.l2 * w + spec.l1 * np.sign(w)
+            for place, k in enumerate(self.learning):
+                if self.at.layers[k].kind == DENSE:
+                    w = values[2 * place]
+                    gradients[2 * place] += self.specs[k].l2 * w + self.specs[k].l1 * np.sign(w)
         return loss, gradients
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):

@@ -4,50 +4,11 @@
 
 #include "elementary.h"
 #include "panels.h"
+#include "row.h"
 #include "transpose.h"
 
 /* Rows treated at a time, so that scratch stays in L1. */
 #define ROW_BLOCK 16
-
-/* One vector of a row: n lanes of it belong to the panel, used of these are real columns. */
-typedef struct {
-    REAL *at;
-    ptrdiff_t lanes, used;
-} row_piece;
-
-INLINE row_piece piece_of_row(const matrix *m, ptrdiff_t row, ptrdiff_t column)
-{
-    ptrdiff_t panel = (ptrdiff_t)((size_t)column / PANEL_WIDTH), within = column - panel * PANEL_WIDTH;
-    if (panel + 1 < m->panels)
-        return (row_piece){(REAL *)m->data + (panel * m->rows + row) * PANEL_WIDTH + within, LANES, LANES};
-    return (row_piece){panel_row(m, panel, row) + within, smaller(LANES, m->last_width - within),
-                       smaller(LANES, m->columns - column)};
-}
-
-INLINE VEC load_piece(row_piece piece, VEC elsewhere)
-{
-    if (piece.used == LANES)
-        return vec_load(piece.at);
-    return vec_select(mask_first(piece.used), piece.lanes == LANES ? vec_load(piece.at) : vec_load_part(piece.at, piece.lanes),
-                      elsewhere);
-}
-
-INLINE void store_piece(row_piece piece, VEC v)
-{
-    if (piece.used == LANES) {
-        vec_store(piece.at, v);
-        return;
-    }
-    v = vec_select(mask_first(piece.used), v, vec_splat(0));
-    if (piece.lanes == LANES)
-        vec_store(piece.at, v);
-    else
-        vec_store_part(piece.at, v, piece.lanes);
-}
-
-#define EACH_PIECE(m, row) \
-    for (ptrdiff_t column = 0; column < (m)->columns; column += LANES) \
-        for (row_piece piece = piece_of_row(m, row, column), *once = &piece; once; once = NULL)
 
 INLINE REAL largest_of_row(const matrix *score, ptrdiff_t row)
 {
@@ -76,7 +37,7 @@ INLINE void scale_row(const matrix *m, ptrdiff_t row, REAL scale)
 }
 
 /* softmax in place: e^(z - max) / sum */
-static void softmax(matrix *score, ptrdiff_t first, ptrdiff_t last)
+static void softmax(const matrix *score, ptrdiff_t first, ptrdiff_t last)
 {
     for (ptrdiff_t row = first; row < last; row++)
         scale_row(score, row, 1 / exponentials_of_row(score, row, largest_of_row(score, row), score));
@@ -202,7 +163,7 @@ static void add_logarithms(const REAL *row_sums, double *losses, ptrdiff_t first
 {
     for (ptrdiff_t row = first; row < last; row += LANES) {
         ptrdiff_t count = smaller(LANES, last - row);
-        VEC log_sum = vec_log(count == LANES ? vec_load(row_sums + row) : vec_load_part(row_sums + row, count));
+        VEC log_sum = vec_log(vec_load_lanes(row_sums + row, count));
         for (ptrdiff_t i = 0; i < count; i++)
             losses[row + i] += (double)log_sum[i];
     }
@@ -310,7 +271,7 @@ static double count_correct_sides(const matrix *score, const target_rows *target
     return correct / (double)score->columns;
 }
 
-static void apply(block_function block, const void *scalars, matrix *values, ptrdiff_t first, ptrdiff_t last)
+static void apply(block_function block, const void *scalars, const matrix *values, ptrdiff_t first, ptrdiff_t last)
 {
     for (ptrdiff_t panel = 0; panel < values->panels; panel++) {
         REAL *at = panel_row(values, panel, first);

@@ -10,8 +10,10 @@
 #define FASTGD_SCHEDULE_H
 
 #include "dense.h"
+#include "dropout.h"
 #include "gather.h"
 #include "narrow.h"
+#include "normalization.h"
 #include "philox.h"
 #include "rowwise.h"
 
@@ -28,8 +30,14 @@ INLINE range share(const network *net, int member, ptrdiff_t count)
     return (range){count * member / team, count * (member + 1) / team};
 }
 
+/* Batches that are learnt from: elements are dropped, and batches normalised by their own moments. */
+INLINE int is_training(const network *net) { return net->job.kind == TRAIN || net->job.kind == GRADIENTS; }
+
+/* The output of the layers below number k.  Where nothing is learnt, dropout leaves no output of its own. */
 INLINE const matrix *input_of_layer(const network *net, ptrdiff_t k)
 {
+    while (k > 0 && net->layers[k - 1].kind == DROPOUT && !is_training(net))
+        k--;
     return k == 0 ? &net->input : &net->layers[k - 1].output;
 }
 
@@ -72,11 +80,37 @@ static void gather_rows(network *net, int member, ptrdiff_t first, ptrdiff_t cou
     gather_targets(net, rows, first);
 }
 
-static void forward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows)
+/* What a dropout layer draws in this step, for rows from position `first` of the epoch on. */
+static dropout_draw draw_of_layer(const network *net, ptrdiff_t k, ptrdiff_t first)
+{
+    return (dropout_draw){net->job.seed, DROPOUT_STREAM | (uint32_t)k << 8, (uint32_t)(net->job.steps_before + (uint64_t)net->now.done),
+                          first - net->now.first};
+}
+
+/* The layers other than dense ones. */
+static void forward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
+{
+    dense_layer *layer = &net->layers[k];
+    const matrix *input = input_of_layer(net, k);
+    range members_rows = share(net, member, rows), panels = share(net, member, input->panels);
+    dropout_draw draw = draw_of_layer(net, k, first);
+    if (layer->kind == BATCH_NORM)
+        batch_norm_forward(layer, input, rows, is_training(net), panels.first, panels.last);
+    else if (layer->kind == LAYER_NORM)
+        layer_norm_forward(layer, input, members_rows.first, members_rows.last);
+    else if (is_training(net))
+        drop(layer, &draw, input, &layer->output, members_rows.first, members_rows.last);
+}
+
+/* Rows that begin at position `first`. */
+static void forward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
 {
     dense_layer *layer = &net->layers[k];
     range units = share(net, member, product_units(rows, layer->n_outputs));
-    dense_forward(layer, input_of_layer(net, k), rows, units.first, units.last);
+    if (layer->kind == DENSE)
+        dense_forward(layer, input_of_layer(net, k), rows, units.first, units.last);
+    else
+        forward_other(net, member, k, rows, first);
     team_wait(&net->barrier);
 }
 
@@ -133,22 +167,47 @@ static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradie
 
 /* A layer's gradient passes to the one below through the transpose that was made before any update, so the weights may
  * change in the same phase.  A layer that has no transpose does both panel by panel. */
-static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, int use)
+static int backward_dense(network *net, int member, ptrdiff_t k, ptrdiff_t rows, int use)
 {
     dense_layer *layer = &net->layers[k];
-    int finite;
     range units;
-    if (k > 0 && layer->transposed.data == NULL) {
+    if (layer->passes_back && layer->transposed.data == NULL) {
         units = share(net, member, net->layers[k - 1].delta.panels);
-        finite = backward_together(layer, layer - 1, rows, use, &net->rule, units.first, units.last);
-    } else {
-        if (k > 0) {
-            units = share(net, member, product_units(rows, layer->n_inputs));
-            backward_input(layer, layer - 1, rows, units.first, units.last);
-        }
-        units = share(net, member, weight_units(layer));
-        finite = backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last);
+        return backward_together(layer, layer - 1, rows, use, &net->rule, units.first, units.last);
     }
+    if (layer->passes_back) {
+        units = share(net, member, product_units(rows, layer->n_inputs));
+        backward_input(layer, layer - 1, rows, units.first, units.last);
+    }
+    units = share(net, member, weight_units(layer));
+    return backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last);
+}
+
+static int backward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
+{
+    dense_layer *layer = &net->layers[k];
+    range members_rows = share(net, member, rows), panels = share(net, member, layer->delta.panels);
+    dropout_draw draw = draw_of_layer(net, k, first);
+    if (layer->kind == BATCH_NORM)
+        return batch_norm_backward(layer, layer - 1, rows, use, &net->rule, net->job.kind == TRAIN, panels.first, panels.last);
+    if (layer->kind == LAYER_NORM) {
+        if (layer->passes_back)
+            layer_norm_pass_back(layer, layer - 1, members_rows.first, members_rows.last);
+        /* Rows passed back with the old gains; now these change. */
+        team_wait(&net->barrier);
+        return layer_norm_update(layer, rows, use, &net->rule, panels.first, panels.last);
+    }
+    if (layer->passes_back) {
+        drop(layer, &draw, &layer->delta, &layer[-1].delta, members_rows.first, members_rows.last);
+        differentiate(layer - 1, members_rows.first, members_rows.last);
+    }
+    return 1;
+}
+
+static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
+{
+    int finite = net->layers[k].kind == DENSE ? backward_dense(net, member, k, rows, use)
+                                              : backward_other(net, member, k, rows, first, use);
     if (!finite)
         net->now.nonfinite_weights = 1;
     team_wait(&net->barrier);
@@ -182,7 +241,7 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
     for (ptrdiff_t k = 0; k < net->n_layers; k++) {
         if (first_part && net->layers[k].transposed.data != NULL)
             transpose_layer(net, member, k);
-        forward_layer(net, member, k, rows);
+        forward_layer(net, member, k, rows, first);
     }
     loss_of_scores(net, member, rows, 1);
     team_wait(&net->barrier);
@@ -192,7 +251,7 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
 /* The positions of a batch are cut into equal parts; gradients are stored by the first and added to by the others. */
 static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t last, int use_of_whole)
 {
-    ptrdiff_t rows = last - first, parts = parts_of(rows, FASTGD_MOST_ROWS);
+    ptrdiff_t rows = last - first, parts = parts_of(rows, net->most_rows);
     double loss = 0;
     for (ptrdiff_t part = 0; part < parts; part++) {
         ptrdiff_t begin = rows * part / parts, end = rows * (part + 1) / parts;
@@ -200,7 +259,7 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
         if (!isfinite(loss))
             break;
         for (ptrdiff_t k = net->n_layers - 1; k >= 0; k--)
-            backward_layer(net, member, k, end - begin,
+            backward_layer(net, member, k, end - begin, first + begin,
                            parts == 1 ? use_of_whole : part == 0 ? STORE_GRADIENT : ADD_TO_GRADIENT);
     }
     return loss;
@@ -262,7 +321,7 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
 static void descend(network *net, int member)
 {
     double loss = pass_parts(net, member, net->now.first, net->now.last, UPDATE_WEIGHTS);
-    if (net->now.last - net->now.first > FASTGD_MOST_ROWS && isfinite(loss)) {
+    if (net->now.last - net->now.first > net->most_rows && isfinite(loss)) {
         for (ptrdiff_t k = 0; k < net->n_layers; k++)
             update_layer(net, member, k);
         team_wait(&net->barrier);
@@ -300,7 +359,7 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= FASTGD_MOST_ROWS)
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= net->most_rows)
             net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
         else if (net->now.weight_sum > 0)
             descend(net, member);
@@ -348,7 +407,7 @@ static void evaluate(network *net, int member)
         gather_rows(net, member, first, rows);
         team_wait(&net->barrier);
         for (ptrdiff_t k = 0; k < net->n_layers; k++)
-            forward_layer(net, member, k, rows);
+            forward_layer(net, member, k, rows, first);
         loss_of_scores(net, member, rows, 0);
         team_wait(&net->barrier);
         if (member == 0)
@@ -360,14 +419,14 @@ static void evaluate(network *net, int member)
 static void predict(network *net, int member)
 {
     const job_description *job = &net->job;
-    matrix *output = &net->layers[job->layer].output;
+    const matrix *output = input_of_layer(net, job->layer + 1);
     for (ptrdiff_t first = 0; first < job->n_rows; first += net->capacity) {
         ptrdiff_t count = smaller(net->capacity, job->n_rows - first);
         range rows = share(net, member, count);
         gather_rows(net, member, first, count);
         team_wait(&net->barrier);
         for (ptrdiff_t k = 0; k <= job->layer; k++)
-            forward_layer(net, member, k, count);
+            forward_layer(net, member, k, count, first);
         if (job->link && net->softmax_link)
             softmax(output, rows.first, rows.last);
         else if (job->link && net->link)

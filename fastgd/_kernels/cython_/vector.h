@@ -150,6 +150,17 @@ INLINE VEC vec_sqrt(VEC a)
 #endif
 #endif
 
+/* As many lanes as there are: all of them, or fewer in a narrow panel. */
+INLINE VEC vec_load_lanes(const REAL *p, ptrdiff_t lanes) { return lanes == LANES ? vec_load(p) : vec_load_part(p, lanes); }
+
+INLINE void vec_store_lanes(REAL *p, VEC v, ptrdiff_t lanes)
+{
+    if (lanes == LANES)
+        vec_store(p, v);
+    else
+        vec_store_part(p, v, lanes);
+}
+
 INLINE MASK lane_numbers(void)
 {
     MASK lane;
