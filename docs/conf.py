@@ -35,7 +35,11 @@ numpydoc_show_class_members = False
 # A docstring is there, and its parameters are those of the signature, in that order.
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 # Exempt: what is called like its formula, or made by a decorator or by fastgd and not by a user.
-numpydoc_validation_exclude = {r"fastgd\.(activations|losses)\.", r"\._formula\.", r"\.DivergenceError$"}
+numpydoc_validation_exclude = {
+    r"fastgd\.(activations|losses|initializers|metrics)\.",
+    r"\._formula\.",
+    r"\.(DivergenceError|Progress)$",
+}
 
 html_theme = "alabaster"
 html_theme_options = {

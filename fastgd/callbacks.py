@@ -754,9 +754,9 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_train_batch_begin, on_train_batch_end, \
-on_call_end, on_divergence, close : callable, optional
-        Called with what the method of that name of `Callback` is called with.
+    **functions : callable
+        By the names of the methods of `Callback`, from ``on_train_begin`` to ``close``; called with what these are
+        called with.
 
     Raises
     ------

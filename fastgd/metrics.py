@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .inputs import Rows
 
 __all__ = [
-    "METRICS",
     "Metric",
     "accuracy",
     "auc",
@@ -67,6 +66,7 @@ class Metric(Declaration):
 
     @property
     def label(self) -> str:
+        """Its name in a history."""
         return self.pattern.format(**self.parameters)
 
     def __call__(self, *given: Any, **parameters: float) -> Any:
@@ -252,7 +252,7 @@ def _area(scores: Array, positive: Array, weights: Array) -> float:
 # ----------------------------------------------------------------------------------------------------- of numbers
 @metric(of="numbers")
 def mean_absolute_error(targets: Array, predictions: Array, weights: Array) -> float:
-    """The mean of |y - prediction| over rows and outputs.
+    """The mean of ``|y - prediction|`` over rows and outputs.
 
     Examples
     --------

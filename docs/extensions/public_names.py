@@ -188,7 +188,7 @@ def check_public_names(app: Sphinx, environment: BuildEnvironment) -> None:
     modules = [name for name, found in entries.items() if found.objtype == "module"]
     for module in {"fastgd", *modules}:
         for name in public_names(importlib.import_module(module)):
-            if f"{module}.{name}" not in entries:
+            if not {f"{module}.{name}", shortest(importlib.import_module(module), name)} & set(entries):
                 logger.warning("%s.%s is public and has no entry in the documentation", module, name)
 
 
