@@ -38,7 +38,7 @@ numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 numpydoc_validation_exclude = {
     r"fastgd\.(activations|losses|initializers|metrics)\.",
     r"\._formula\.",
-    r"\.(DivergenceError|Progress)$",
+    r"\.(DivergenceError|Progress|Diagnosis|LayerDiagnosis)$",
 }
 
 html_theme = "alabaster"

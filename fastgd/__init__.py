@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import activations as activations
     from . import callbacks as callbacks
+    from . import diagnostics as diagnostics
     from . import initializers as initializers
     from . import io as io
     from . import kernels as kernels
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .callbacks import TerminateOnNaN as TerminateOnNaN
     from .callbacks import TimeLimit as TimeLimit
     from .config import show_config as show_config
+    from .diagnostics import Diagnostics as Diagnostics
+    from .diagnostics import diagnose as diagnose
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
     from .io import load as load
@@ -70,6 +73,7 @@ _HOMES = {
     "CSVLogger": "callbacks",
     "Dense": "layers",
     "DivergenceError": "errors",
+    "Diagnostics": "diagnostics",
     "Dropout": "layers",
     "EarlyStopping": "callbacks",
     "ElasticNet": "penalties",
@@ -94,12 +98,24 @@ _HOMES = {
     "TimeLimit": "callbacks",
     "Yogi": "optimizers",
     "activation": "_formula",
+    "diagnose": "diagnostics",
     "load": "io",
     "loss": "_formula",
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "callbacks", "initializers", "io", "kernels", "losses", "metrics", "optimizers", "schedules")
+_MODULES = (
+    "activations",
+    "callbacks",
+    "diagnostics",
+    "initializers",
+    "io",
+    "kernels",
+    "losses",
+    "metrics",
+    "optimizers",
+    "schedules",
+)
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "L1",
@@ -114,6 +130,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "BatchNorm",
     "CSVLogger",
     "Dense",
+    "Diagnostics",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
@@ -139,6 +156,8 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "activation",
     "activations",
     "callbacks",
+    "diagnose",
+    "diagnostics",
     "initializers",
     "io",
     "kernels",

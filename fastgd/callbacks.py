@@ -436,7 +436,7 @@ class EarlyStopping(Monitor):
                 self.best_weights = self.model.get_weights()
             if self.baseline is None or self.better(value, self.baseline):
                 self.wait = 0
-        if self.wait >= max(1, self.patience):
+        elif self.wait >= max(1, self.patience):
             self.stopped_epoch = epoch
             self.model.stop_training = True
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import fastgd
-from fastgd import activations, callbacks, io, kernels, losses, metrics, optimizers, penalties, schedules
+from fastgd import activations, callbacks, diagnostics, io, kernels, losses, metrics, optimizers, penalties, schedules
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.declare import Declaration
 from fastgd.initializers import INITIALIZERS
@@ -80,7 +80,7 @@ def test_an_example_gives_what_it_says(name):
 def public():
     """What a user can name, and what a registry holds: no modules, and no plain values."""
     named = {f"fastgd.{name}": getattr(fastgd, name) for name in fastgd.__all__}
-    for module in (activations, callbacks, io, kernels, losses, metrics, optimizers, penalties, schedules):
+    for module in (activations, callbacks, diagnostics, io, kernels, losses, metrics, optimizers, penalties, schedules):
         named |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
     for registry in (ACTIVATIONS, LOSSES, BY_NAME, INITIALIZERS, METRICS):
         named |= {f"{registered.__module__}: {name!r}": registered for name, registered in registry.items()}

@@ -16,7 +16,7 @@ PACKAGE = Path(fastgd.__file__).parent
 # From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
 # exist yet have their place already.
 TIERS = [
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimize", "kernels"},
+    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimize", "kernels"},
     {"model"},
     {"callbacks", "metrics", "_checkpoint"},
     {"training"},
