@@ -14,6 +14,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 ENGINE = Path("fastgd/_kernels/cython_")
@@ -23,6 +24,10 @@ INSTRUCTION_SETS = {"baseline": (16, [])}
 if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx2"] = (32, ["-mavx2", "-mfma"])
     INSTRUCTION_SETS["avx512"] = (64, ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"])
+
+# What `python -m fastgd.bench` runs, of the folder benchmarks.
+BENCH_SCRIPTS = ("peers.py", "competitors.py", "environment.py", "floor.py", "machine.py", "machine.c", "rounds.py",
+                 "tables.py", "benchmarks/__init__.py", "benchmarks/networks.py")
 
 # What the kernels are compiled from besides C: rendered anew, and compiled, when one of these has changed.
 FORMULAS = [Path("fastgd", f"{name}.py") for name in ("activations", "losses", "optimizers")]
@@ -97,6 +102,18 @@ class BuildKernels(build_ext):
         return objects[0]
 
 
+class BuildPackage(build_py):
+    """Adds the scripts that ``python -m fastgd.bench`` runs, which here have a folder of their own."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            for name in BENCH_SCRIPTS:
+                target = Path(self.build_lib, "fastgd", "_benchmarks", name)
+                self.mkpath(str(target.parent))
+                self.copy_file(str(Path("benchmarks", name)), str(target))
+
+
 def extension(name):
     return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")], include_dirs=[str(ENGINE)],
                      extra_link_args=WITHOUT_SYMBOLS, depends=list(map(str, (*ENGINE.glob("*.[hc]"), *FORMULAS))))
@@ -104,4 +121,4 @@ def extension(name):
 
 setup(ext_modules=cythonize([extension(name) for name in ("arrays", "network", "plain")], build_dir="build/cython",
                             compiler_directives={"language_level": "3"}),
-      cmdclass={"build_ext": BuildKernels})
+      cmdclass={"build_ext": BuildKernels, "build_py": BuildPackage})

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,12 @@ def widest_vector(compiler: list[str]) -> int:
         [*compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull], check=True, capture_output=True, text=True
     ).stdout
     return next((size for name, size in (("__AVX512F__", 64), ("__AVX__", 32)) if f" {name} " in macros), 16)
+
+
+def compiler_found() -> bool:
+    """Return whether there is a C compiler to measure with."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))[0]
+    return shutil.which(compiler) is not None
 
 
 @functools.cache

@@ -22,7 +22,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from environment import limit_threads
@@ -30,6 +30,9 @@ from rounds import interleave
 from tables import Comparison, Row, print_comparison, summary
 
 LOSS_TOLERANCE = 1e-3
+
+# The label of what is no library's.
+FLOOR = "floor"
 
 
 def train(competitor, form: str, epochs: int) -> float:
@@ -94,12 +97,14 @@ def choose_threads(competitor, row: Row, seconds: float) -> int:
 
 
 def measure(competitors, rows: list[Row], step, n_batches: int, arguments: argparse.Namespace) -> list[float]:
-    """Fill in the rows' microseconds per step, one value per round; return the floor's, interleaved with them."""
+    """Fill in the rows' microseconds per step, one value per round; return the floor's, interleaved with them.
+
+    Without a C compiler the machine is not measured, and there is no floor.
+    """
     from floor import floor
-    from machine import flop_rate
+    from machine import compiler_found, flop_rate
     from machine import measure as measure_machine
 
-    machine = measure_machine(arguments.threads)
     by_name = {competitor.name: competitor for competitor in competitors}
     slice_of_time = arguments.seconds / arguments.rounds
 
@@ -118,13 +123,15 @@ def measure(competitors, rows: list[Row], step, n_batches: int, arguments: argpa
     def floor_now() -> float:
         # The clock of the cores drifts by a tenth; what memory can do hardly depends on it.
         rates = {step.dtype: flop_rate(step.dtype, arguments.threads)}
-        return floor(step, replace(machine, flop_rates=rates))
+        return floor(step, replace(measure_machine(arguments.threads), flop_rates=rates))
 
     works = {row.label: timed(row) for row in rows if row.same_loss}
-    seconds = interleave({"": floor_now, **works}, arguments.rounds)
+    if compiler_found():
+        works[FLOOR] = floor_now
+    seconds = interleave(works, arguments.rounds)
     for row in rows:
         row.microseconds = [1e6 * value for value in seconds.get(row.label, ())]
-    return [1e6 * value for value in seconds[""]]
+    return [1e6 * value for value in seconds.get(FLOOR, ())]
 
 
 def run_network(network, classes, arguments) -> Comparison:
@@ -179,8 +186,8 @@ def find_installed(names: list[str]) -> dict[str, str]:
     return versions
 
 
-def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
+def read_arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line, or what stands for it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="such as 64-64-10@32 (default: all)")
     parser.add_argument(
@@ -194,9 +201,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="the most threads for each, and cores (default: 1)")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--optimizer", choices=["adam", "sgd", "momentum"], help="(default: the network's own)")
+    parser.add_argument("--at-most", type=float, default=math.inf, metavar="SECONDS", help="leave out what comes later")
     parser.add_argument("--markdown", metavar="FILE", help="write summary tables there")
     parser.add_argument("--json", metavar="FILE", help="write every single measurement there")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.threads < 1 or arguments.rounds < 1 or not arguments.seconds > 0:
         parser.error("--threads and --rounds must be at least 1, --seconds positive")
     return arguments
@@ -210,9 +218,22 @@ def choose(what: str, names: list[str] | None, known: dict) -> list:
     return list(known.values()) if names is None else [known[name] for name in names]
 
 
-def main() -> None:
-    """Measure what the command line asks for."""
-    arguments = read_arguments()
+def run_networks(networks, classes, arguments: argparse.Namespace) -> list[Comparison]:
+    """Check and time networks one after another, as long as there is time for one more like the longest so far."""
+    start, comparisons, longest = time.perf_counter(), [], 0.0
+    for network in networks:
+        begin = time.perf_counter()
+        if comparisons and begin + longest > start + arguments.at_most:
+            print(f"\n{network.name}: not timed, for it would take longer than {arguments.at_most:g} seconds in all")
+            continue
+        comparisons.append(run_network(network, classes, arguments))
+        longest = max(longest, time.perf_counter() - begin)
+    return comparisons
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure what the command line asks for, or what is given in its place."""
+    arguments = read_arguments(given)
     limit_threads(arguments.threads)
     from benchmarks.networks import NETWORKS
     from competitors import COMPETITORS
@@ -225,7 +246,7 @@ def main() -> None:
     if not versions:
         sys.exit("none of them is installed")
     classes = [COMPETITORS[name] for name in versions]
-    comparisons = [run_network(network, classes, arguments) for network in networks]
+    comparisons = run_networks(networks, classes, arguments)
     if arguments.json:
         write_json(arguments.json, comparisons, versions, arguments)
     if arguments.markdown:

@@ -50,7 +50,7 @@ class Comparison:
     ----------
     network, dtype, optimizer : str
     floors : list of float
-        Microseconds of a step at the machine's floor, one value for each round.
+        Microseconds of a step at the machine's floor, one value for each round; none where it was not measured.
     rows : list of Row
     """
 
@@ -65,19 +65,25 @@ class Comparison:
         return next((row for row in self.rows if row.label == label and row.same_loss), None)
 
 
+    def fraction(self, row: Row) -> str:
+        """Write how close a row comes to the floor; a dash where that was not measured."""
+        return f"{statistics.median(ratios(self.floors, row.microseconds)):.2f}" if self.floors else "-"
+
+
 def print_comparison(comparison: Comparison) -> None:
     """Print microseconds per step, the fraction of the floor, and the ratios to each of fastgd's forms."""
     ours = [row for row in comparison.rows if row.competitor == "fastgd" and row.same_loss]
     heads = "".join(f"  {'/ ' + row.label:<24}" for row in ours)
     print(f"  {'':<26}{'us per step':<28}{'threads':<9}{'of floor':<9}{heads}".rstrip())
-    print(f"  {'floor':<26}{spread(comparison.floors)}")
+    floor = spread(comparison.floors) if comparison.floors else "needs a C compiler to be measured with"
+    print(f"  {'floor':<26}{floor}")
     for row in comparison.rows:
         if not row.same_loss:
             print(f"  {row.label:<26}loss {row.loss:.5f} after the same steps: not timed")
             continue
-        fraction = statistics.median(ratios(comparison.floors, row.microseconds))
         cells = "".join(f"  {spread(ratios(row.microseconds, reference.microseconds)):<24}" for reference in ours)
-        print(f"  {row.label:<26}{spread(row.microseconds):<28}{row.n_threads:<9}{fraction:<9.2f}{cells}".rstrip())
+        first = f"  {row.label:<26}{spread(row.microseconds):<28}{row.n_threads:<9}{comparison.fraction(row):<9}"
+        print((first + cells).rstrip())
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -100,8 +106,7 @@ def summary_line(comparison: Comparison, reference: str, labels: list[str]) -> l
     ours = comparison.row(reference)
     if ours is None:
         return cells + ["-"] * (2 + len(labels))
-    fraction = statistics.median(ratios(comparison.floors, ours.microseconds))
-    cells += [figure(statistics.median(ours.microseconds)), f"{fraction:.2f}"]
+    cells += [figure(statistics.median(ours.microseconds)), comparison.fraction(ours)]
     for label in labels:
         row = comparison.row(label)
         cells.append(figure(statistics.median(ratios(row.microseconds, ours.microseconds))) if row else "-")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import losses as losses
     from . import metrics as metrics
     from . import optimizers as optimizers
+    from . import plots as plots
     from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
     from .layers import LayerNorm as LayerNorm
+    from .methods import LBFGS as LBFGS
+    from .methods import CoordinateSearch as CoordinateSearch
+    from .methods import RandomSearch as RandomSearch
+    from .minimization import minimize as minimize
     from .model import Sequential as Sequential
     from .optimizers import SGD as SGD
     from .optimizers import AdaBelief as AdaBelief
@@ -71,15 +76,17 @@ _HOMES = {
     "Adamax": "optimizers",
     "BatchNorm": "layers",
     "CSVLogger": "callbacks",
+    "CoordinateSearch": "methods",
     "Dense": "layers",
-    "DivergenceError": "errors",
     "Diagnostics": "diagnostics",
+    "DivergenceError": "errors",
     "Dropout": "layers",
     "EarlyStopping": "callbacks",
     "ElasticNet": "penalties",
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
+    "LBFGS": "methods",
     "LambdaCallback": "callbacks",
     "LayerNorm": "layers",
     "Lion": "optimizers",
@@ -89,6 +96,7 @@ _HOMES = {
     "ProgressBar": "callbacks",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
+    "RandomSearch": "methods",
     "ReduceLROnPlateau": "callbacks",
     "Rprop": "optimizers",
     "SGD": "optimizers",
@@ -101,6 +109,7 @@ _HOMES = {
     "diagnose": "diagnostics",
     "load": "io",
     "loss": "_formula",
+    "minimize": "minimization",
     "optimizer": "_formula",
     "show_config": "config",
 }
@@ -114,12 +123,14 @@ _MODULES = (
     "losses",
     "metrics",
     "optimizers",
+    "plots",
     "schedules",
 )
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "L1",
     "L2",
+    "LBFGS",
     "SGD",
     "AdaBelief",
     "Adadelta",
@@ -129,6 +140,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "Adamax",
     "BatchNorm",
     "CSVLogger",
+    "CoordinateSearch",
     "Dense",
     "Diagnostics",
     "DivergenceError",
@@ -145,6 +157,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "ProgressBar",
     "RAdam",
     "RMSprop",
+    "RandomSearch",
     "ReduceLROnPlateau",
     "Rprop",
     "Sequential",
@@ -165,8 +178,10 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "loss",
     "losses",
     "metrics",
+    "minimize",
     "optimizer",
     "optimizers",
+    "plots",
     "schedules",
     "show_config",
 ]

@@ -519,8 +519,8 @@ class ReduceLROnPlateau(Monitor):
         self.restored = False
 
     def on_train_begin(self) -> None:
-        rate = self.model.optimizer.learning_rate
-        if callable(rate):
+        rate = getattr(self.model.optimizer, "learning_rate", None)
+        if rate is None or callable(rate):
             remedy = "leave the callback out, or give the optimizer a number"
             raise ValueError(refusal("ReduceLROnPlateau: learning rate", repr(rate), "a number", remedy))
         if not self.restored:

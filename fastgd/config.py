@@ -56,7 +56,9 @@ def _text(config: dict[str, Any]) -> str:
     lines = [f"fastgd {config['version']}, Python {config['python']}, NumPy {config['numpy']}, {config['machine']}"]
     for name, instruction_set in config["backends"].items():
         lines.append(f"backend {name}: {instruction_set or 'not available'}")
-    lines.append(f"threads: up to {config['threads']}")
+    lines += [f"threads: up to {config['threads']}", "optional parts:"]
     for name, version in config["optional"].items():
-        lines.append(f"{name} {version}" if version else f"{name} not installed ({OPTIONAL_PARTS[name].command})")
+        part = OPTIONAL_PARTS[name]
+        remedy = "" if version else f"; {part.command}"
+        lines.append(f"  {name:<14}{version or 'missing':>9}  {part.purpose}{remedy}")
     return "\n".join(lines)

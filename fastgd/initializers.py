@@ -2,14 +2,15 @@
 
 An initializer is called on ``(draw, n_inputs, n_outputs)``, where ``draw(count)`` gives that many numbers in [0, 1),
 always the same for one seed and layer; or, without these, gives a copy with other parameters, ``normal(scale=0.02)``.
-To add one: such a function under ``@initializer``. It gives W of shape (n_inputs, n_outputs), and biases are zero; or
-both, as one matrix of a row more, the last.
+To add one: such a function under ``@initializer()``. It gives W of shape (n_inputs, n_outputs), and biases are zero; or
+both, as one matrix of a row more, the last. A matrix of float64 may be twice as large as the weights that the model
+makes of it; with ``@initializer(piecewise=True)`` it is made some rows at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from ._kernels import Array
 
     Draw = Callable[[int], Array]
+    DrawFrom = Callable[[int, int], Array]
 
 __all__ = ["INITIALIZERS", "Initializer", "initializer", "read_initializer"]
 
 # Standard deviation of a standard normal number that is known to lie between -2 and 2.
 TRUNCATED_DEVIATION = 0.87962566103423978
+
+# Of weights that are made at a time: half a megabyte.
+ELEMENTS_AT_ONCE = 1 << 16
 
 
 class Initializer(Declaration):
@@ -38,6 +43,10 @@ class Initializer(Declaration):
     parameters : dict of str to float
     ranges : dict of str to str
         Admitted values.
+    piecewise : bool
+        Whether each row is made of as many draws as it has elements, and no others but for a partner of the very last.
+    with_biases : bool
+        Whether a row of biases follows the weights.
 
     Examples
     --------
@@ -48,15 +57,49 @@ class Initializer(Declaration):
 
     kind = "initializer"
 
-    def __init__(self, function: Callable[..., Any], ranges: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        ranges: Mapping[str, str],
+        piecewise: bool = False,
+        with_biases: bool = False,
+    ) -> None:
         super().__init__(function.__name__, None, function.__doc__, function.__module__, ranges)
         self.function = function
+        self.piecewise = piecewise
+        self.with_biases = with_biases
         self.parameters = dict(function.__kwdefaults__ or {})
 
     def __call__(self, *given: Any, **parameters: float) -> Any:
         """The weights of ``(draw, n_inputs, n_outputs)``, or, without these, a copy with other parameters."""
         chosen = self.configured(**parameters) if parameters else self
         return chosen.function(*given, **chosen.parameters) if given else chosen
+
+    def rows(self, draw: DrawFrom, n_inputs: int, n_outputs: int, first: int, last: int) -> Array:
+        """Some rows of a piecewise initializer's matrix; `first` is even.
+
+        Parameters
+        ----------
+        draw : callable
+            ``draw(count, start)`` gives draws from number `start` on.
+        n_inputs, n_outputs : int
+        first, last : int
+            The last one is not included.
+        """
+        n_rows = n_inputs + self.with_biases
+
+        def of_rows(count: int) -> Array:
+            partner = count - n_rows * n_outputs if last == n_rows else 0
+            return draw((last - first) * n_outputs + partner, first * n_outputs)
+
+        matrix: Array = self(of_rows, n_inputs, n_outputs)
+        return matrix[: last - first]
+
+    def pieces(self, draw: DrawFrom, n_inputs: int, n_outputs: int) -> Iterator[Array]:
+        """The weights of a piecewise initializer, some rows at a time."""
+        step = max(2, ELEMENTS_AT_ONCE // n_outputs // 2 * 2)
+        for first in range(0, n_inputs, step):
+            yield self.rows(draw, n_inputs, n_outputs, first, min(first + step, n_inputs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By name: the decorated function is not to be found where a pickle looks for it.
@@ -70,11 +113,18 @@ def _named(name: str, parameters: dict[str, float]) -> Initializer:
     return INITIALIZERS[name].configured(**parameters)
 
 
-def initializer(**ranges: str) -> Callable[[Callable[..., Any]], Initializer]:
+def initializer(
+    *, piecewise: bool = False, with_biases: bool = False, **ranges: str
+) -> Callable[[Callable[..., Any]], Initializer]:
     """Register a function as an initializer under its name; its keyword-only arguments become parameters.
 
     Parameters
     ----------
+    piecewise : bool
+        Promises that a row depends on its own draws alone; so that, handed the draws of some rows, the function gives
+        these rows.
+    with_biases : bool
+        Promises a row of biases after the weights.
     **ranges : str
         Admitted values of the parameters, such as ``scale="(0, inf)"``.
 
@@ -92,7 +142,7 @@ def initializer(**ranges: str) -> Callable[[Callable[..., Any]], Initializer]:
     """
 
     def register(function: Callable[..., Any]) -> Initializer:
-        return INITIALIZERS.add(Initializer(function, ranges))
+        return INITIALIZERS.add(Initializer(function, ranges, piecewise, with_biases))
 
     return register
 
@@ -100,8 +150,7 @@ def initializer(**ranges: str) -> Callable[[Callable[..., Any]], Initializer]:
 # ------------------------------------------------------------------------------------------- kinds of random numbers
 def _uniform(draw: Draw, n_inputs: int, n_outputs: int, limit: float) -> Array:
     """On [-limit, limit), row by row."""
-    W = draw(n_inputs * n_outputs).reshape(n_inputs, n_outputs)
-    # In place: at this moment a layer's draws are the largest memory there is.
+    W = draw(n_inputs * n_outputs).reshape(-1, n_outputs)
     W *= 2.0
     W -= 1.0
     W *= limit
@@ -109,15 +158,16 @@ def _uniform(draw: Draw, n_inputs: int, n_outputs: int, limit: float) -> Array:
 
 
 def _normals(draw: Draw, count: int) -> Array:
-    """Standard normal numbers by Box and Muller: two from two draws."""
-    radius, angle = draw(count + count % 2).reshape(2, -1)
-    radius = np.sqrt(-2.0 * np.log1p(-radius))
-    angle *= 2.0 * math.pi
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+    """Standard normal numbers by Box and Muller, two from two draws: as many as asked for, or one more."""
+    z = draw(count + count % 2)
+    radius, angle = np.sqrt(-2.0 * np.log1p(-z[::2])), 2.0 * math.pi * z[1::2]
+    z[::2], z[1::2] = radius * np.cos(angle), radius * np.sin(angle)
+    return z
 
 
 def _normal(draw: Draw, n_inputs: int, n_outputs: int, deviation: float) -> Array:
-    return deviation * _normals(draw, n_inputs * n_outputs).reshape(n_inputs, n_outputs)
+    z = _normals(draw, n_inputs * n_outputs)
+    return deviation * z[: len(z) // n_outputs * n_outputs].reshape(-1, n_outputs)[:n_inputs]
 
 
 def _truncated_normal(draw: Draw, n_inputs: int, n_outputs: int, deviation: float) -> Array:
@@ -156,7 +206,7 @@ def constant(draw: Draw, n_inputs: int, n_outputs: int, *, value: float = 0.0) -
     return np.full((n_inputs, n_outputs), value)
 
 
-@initializer(scale="[0, inf)")
+@initializer(piecewise=True, scale="[0, inf)")
 def uniform(draw: Draw, n_inputs: int, n_outputs: int, *, scale: float = 0.05) -> Array:
     """Uniform on [-scale, scale).
 
@@ -170,7 +220,7 @@ def uniform(draw: Draw, n_inputs: int, n_outputs: int, *, scale: float = 0.05) -
     return _uniform(draw, n_inputs, n_outputs, scale)
 
 
-@initializer(scale="[0, inf)")
+@initializer(piecewise=True, scale="[0, inf)")
 def normal(draw: Draw, n_inputs: int, n_outputs: int, *, scale: float = 0.05) -> Array:
     """Normal with mean 0 and standard deviation `scale`.
 
@@ -240,7 +290,7 @@ def _scaled(scheme: str, shape: str) -> Initializer:
     >>> {scheme}_{shape}(np.random.default_rng(0).random, 300, 200).shape
     (300, 200)
     """
-    return initializer()(function)
+    return initializer(piecewise=shape != "truncated_normal")(function)
 
 
 glorot_uniform, glorot_normal, glorot_truncated_normal = (_scaled("glorot", shape) for shape in SHAPES)
@@ -305,14 +355,14 @@ def sparse(draw: Draw, n_inputs: int, n_outputs: int, *, sparsity: float = 0.9, 
     """
     count = n_inputs * n_outputs
     draws = draw(2 * count + count % 2)
-    W = scale * _normals(lambda n: draws[:n], count).reshape(n_inputs, n_outputs)
+    W = scale * _normals(lambda n: draws[:n].copy(), count)[:count].reshape(n_inputs, n_outputs)
     order = draws[-count:].reshape(n_inputs, n_outputs).argsort(axis=0)
     np.put_along_axis(W, order[: math.ceil(sparsity * n_inputs)], 0.0, axis=0)
     return W
 
 
 # --------------------------------------------------------------------------------------- defaults of other libraries
-@initializer()
+@initializer(piecewise=True, with_biases=True)
 def torch(draw: Draw, n_inputs: int, n_outputs: int) -> Array:
     """PyTorch's default for a linear layer: weights and biases uniform on ±1 / sqrt(n_inputs).
 
@@ -326,7 +376,7 @@ def torch(draw: Draw, n_inputs: int, n_outputs: int) -> Array:
     return _uniform(draw, n_inputs + 1, n_outputs, 1.0 / math.sqrt(n_inputs))
 
 
-@initializer()
+@initializer(piecewise=True)
 def keras(draw: Draw, n_inputs: int, n_outputs: int) -> Array:
     """Keras's default for a dense layer: `glorot_uniform`, and biases of zero.
 
@@ -341,7 +391,7 @@ def keras(draw: Draw, n_inputs: int, n_outputs: int) -> Array:
     return W
 
 
-@initializer(factor="(0, inf)")
+@initializer(piecewise=True, with_biases=True, factor="(0, inf)")
 def sklearn(draw: Draw, n_inputs: int, n_outputs: int, *, factor: float = 6.0) -> Array:
     """scikit-learn's networks: weights and biases uniform on ±sqrt(factor / (n_inputs + n_outputs)).
 

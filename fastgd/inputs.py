@@ -248,7 +248,7 @@ def read_targets(
     first_nonfinite: FindNonfinite,
     name: str = "y",
 ) -> Array:
-    """Targets as the loss takes them: intp labels (n,) or rows (n, n_outputs) of the model's dtype, C-contiguous.
+    """Targets as the loss takes them: intp labels (n,) or rows (n, n_targets) of the model's dtype, C-contiguous.
 
     Parameters
     ----------
@@ -268,25 +268,27 @@ def read_targets(
         If the shape is wrong, or a value is not finite or out of range.
     """
     array = real_array(y, name)
-    by_class = loss.target in ("class", "label")
+    by_class, n_targets = loss.by_class, n_outputs // loss.outputs_per_target
     if array.ndim not in (1, 2):
-        expected = f"shape ({n_rows},)" if by_class or n_outputs == 1 else f"shape ({n_rows}, {n_outputs})"
+        expected = f"shape ({n_rows},)" if by_class or n_targets == 1 else f"shape ({n_rows}, {n_targets})"
         raise ValueError(refusal(name, f"shape {array.shape}", expected, "pass one target for each row of X"))
     if len(array) != n_rows:
         expected = f"{n_rows}, one for each row of X"
         raise ValueError(refusal(name, f"{len(array)} rows", expected, "pass X and y of the same length"))
     if by_class and array.ndim == 1:
         return _labels(array, loss, n_outputs, name)
-    if array.ndim == 1 and n_outputs == 1:
+    if array.ndim == 1 and n_targets == 1:
         array = array[:, None]
-    if array.shape != (n_rows, n_outputs):
+    if array.shape != (n_rows, n_targets):
         remedy = _reshaping(array, loss, n_outputs, name)
-        raise ValueError(refusal(name, f"shape {array.shape}", f"shape ({n_rows}, {n_outputs})", remedy))
+        raise ValueError(refusal(name, f"shape {array.shape}", f"shape ({n_rows}, {n_targets})", remedy))
     refuse_nonfinite(array, dtype, first_nonfinite, name)
     if loss.target == "label":
         return _labels_of_one_hot(array, loss, name)
     targets = np.ascontiguousarray(array, dtype)
-    if loss.target != "real":
+    if loss.target == "direction":
+        _refuse_zero_rows(targets, loss, name)
+    elif loss.target != "real":
         _refuse_outside(targets, loss, name)
     if loss.target == "class":
         _refuse_sums(array, loss, name)
@@ -295,10 +297,12 @@ def read_targets(
 
 def _reshaping(array: Array, loss: Loss, n_outputs: int, name: str) -> str:
     """What to try with targets whose shape does not fit the outputs."""
-    if loss.target in ("class", "label"):
+    if loss.by_class:
         return f"{name}.ravel() makes labels of a single column" if array.shape[1] == 1 else "pass labels (n,)"
     if array.ndim == 1 and array.dtype.kind in "iub":
         return f"if these are labels of {n_outputs} classes, use loss='softmax_cross_entropy'"
+    if loss.outputs_per_target > 1:
+        return f"give the last layer {loss.outputs_per_target} units for each column of y"
     return "give the last layer as many units as y has columns"
 
 
@@ -341,6 +345,14 @@ def _refuse_outside(array: Array, loss: Loss, name: str) -> None:
         expected = f"{expected} (targets of {loss.name})"
         got = str(array[row, column])
         raise ValueError(refusal(f"{name}[{row}, {column}]", got, expected, remedy.format(name=name)))
+
+
+def _refuse_zero_rows(array: Array, loss: Loss, name: str) -> None:
+    wrong = np.flatnonzero(~_normal(array).any(axis=1))
+    if len(wrong):
+        row = int(wrong[0])
+        expected = f"a number other than 0 (targets of {loss.name} have a direction)"
+        raise ValueError(refusal(f"{name}[{row}]", _row_text(array[row]), expected, "leave such rows out"))
 
 
 def _refuse_sums(array: Array, loss: Loss, name: str) -> None:
@@ -411,7 +423,7 @@ def _sample_weights(given: Any, n_rows: int) -> Array:
 
 def _classes(targets: Array, loss: Loss, n_outputs: int) -> tuple[Array, int]:
     """The class of each row, and how many classes there are."""
-    if loss.target in ("class", "label"):
+    if loss.by_class:
         if targets.ndim == 1:
             return targets, n_outputs
         if one_hot_rows(targets).all():
@@ -507,11 +519,19 @@ def read_verbose(given: Any) -> int:
     raise ValueError(refusal("verbose", repr(given), "0 or 1", "pass verbose=1 for a line per epoch"))
 
 
-def read_loss_of(n_outputs: int, given: Any) -> Loss:
-    """The loss, if it can be taken of as many outputs as there are."""
-    loss = read_loss(given)
-    if loss.target in ("class", "label") and n_outputs < 2:
+def read_loss_of(n_outputs: int, given: Any, what: str = "units of the last layer") -> Loss:
+    """The loss, if it can be taken of as many outputs as there are; `what` the error calls these."""
+    loss, got = read_loss(given), str(n_outputs)
+    if loss.by_class and n_outputs < 2:
         expected = f"at least 2, one for each class of {loss.name}"
         remedy = "use Dense(2), or loss='binary_cross_entropy' with one"
-        raise ValueError(refusal("units of the last layer", str(n_outputs), expected, remedy))
+        raise ValueError(refusal(what, got, expected, remedy))
+    weights = loss.parameters.get("class_weight")
+    if weights is not None and len(weights) != n_outputs:
+        expected = f"{len(weights)}, as many as class_weight of {loss.name} has"
+        raise ValueError(refusal(what, got, expected, f"pass {n_outputs} weights, in the order of the labels"))
+    each = loss.outputs_per_target
+    if n_outputs % each:
+        expected = f"a multiple of {each}: {loss.name} has {each} outputs for each target"
+        raise ValueError(refusal(what, got, expected, f"use Dense({each}) for a single target"))
     return loss

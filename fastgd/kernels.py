@@ -14,7 +14,7 @@ from ._formula import Activation, Loss, OptimizerRule
 from ._kernels import get_backend
 from ._kernels.contracts import CONTRACTS
 from .errors import refusal
-from .inputs import read_activation, read_count, read_loss, read_targets, read_weights
+from .inputs import read_activation, read_count, read_loss_of, read_targets, read_weights
 from .optimizers import Optimizer, resolve
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def loss_gradient(
     ----------
     scores : ndarray of shape (N, O)
     targets : array_like of shape (N, O) or, for labels, (N,)
-        Of the kind that the loss takes; real numbers are cast to the dtype of the scores.
+        Of the kind that the loss takes; real numbers are cast to the dtype of the scores. A loss that has several
+        outputs for each target takes as many columns fewer.
     loss : str or Loss
     sample_weight : array_like of shape (N,), optional
         w; all 1 by default.
@@ -185,9 +186,10 @@ def loss_gradient(
     (1.25, array([[0.5],
            [1. ]]))
     """
-    contract, module, chosen = CONTRACTS["loss_gradient"], get_backend(backend), read_loss(loss)
+    contract, module = CONTRACTS["loss_gradient"], get_backend(backend)
     scores = contract.read_one("scores", scores)
     n_rows, n_outputs = scores.shape
+    chosen = read_loss_of(n_outputs, loss, "columns of scores")
     rows = read_targets(targets, chosen, n_rows, n_outputs, scores.dtype, module.first_nonfinite, "targets")
     weights = read_weights(sample_weight, None, rows, chosen, n_outputs)
     given, sizes = contract.read(scores=scores, targets=rows, sample_weight=weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .penalties import L2, Penalty
 
 if TYPE_CHECKING:
     from ._kernels import Array
+    from .initializers import DrawFrom
 
 __all__ = ["BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
 
@@ -37,13 +38,13 @@ class Layer:
         """What is gathered beside: nothing, but for `BatchNorm`."""
         return {}
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
-        """Parameters at the start, float64.
+    def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
+        """Parameters at the start, float64; a matrix may come some rows at a time.
 
         Parameters
         ----------
         draw : callable
-            ``draw(count)`` gives that many uniform numbers in [0, 1), float64.
+            ``draw(count, start)`` gives uniform numbers in [0, 1), float64, from number `start` on.
         n_inputs : int
         """
         raise NotImplementedError
@@ -132,9 +133,16 @@ class Dense(Layer):
     def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
         return {"W": (n_inputs, self.units), "b": (self.units,)}
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
-        W = self.initializer(draw, n_inputs, self.units)
-        return [W[:n_inputs], W[n_inputs] if len(W) > n_inputs else np.zeros(self.units)]
+    def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
+        chosen, units = self.initializer, self.units
+        if not chosen.piecewise:
+            W: Array = chosen(lambda count: draw(count, 0), n_inputs, units)
+            return [W[:n_inputs], W[n_inputs] if len(W) > n_inputs else np.zeros(units)]
+        b = np.zeros(units)
+        if chosen.with_biases:
+            before = n_inputs // 2 * 2
+            b = chosen.rows(draw, n_inputs, units, before, n_inputs + 1)[-1]
+        return [chosen.pieces(draw, n_inputs, units), b]
 
     def products(self, n_inputs: int) -> int:
         return n_inputs * self.units
@@ -189,7 +197,7 @@ class Dropout(Layer):
     def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
         return {}
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+    def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
         return []
 
     def spec(self, model_penalty: Penalty | None) -> DropoutSpec:
@@ -202,7 +210,7 @@ class Normalization(Layer):
     def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
         return {"gain": (n_inputs,), "shift": (n_inputs,)}
 
-    def initial_weights(self, draw: Callable[[int], Array], n_inputs: int) -> list[Array]:
+    def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
         return [np.ones(n_inputs), np.zeros(n_inputs)]
 
 

@@ -12,12 +12,15 @@ from ._formula import exp, expm1, log1p, loss, minimum, rowwise_loss, tanh
 __all__ = [
     "binary_cross_entropy",
     "binary_focal_cross_entropy",
+    "cosine_similarity",
     "epsilon_insensitive",
     "expectile",
     "gamma",
+    "gaussian_nll",
     "half_squared_error",
     "hinge",
     "huber",
+    "kl_divergence",
     "log_cosh",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
@@ -28,8 +31,10 @@ __all__ = [
     "perceptron",
     "poisson",
     "quantile",
+    "quantiles",
     "smooth_l1",
     "softmax_cross_entropy",
+    "softmax_focal_cross_entropy",
     "squared_epsilon_insensitive",
     "squared_hinge",
     "tweedie",
@@ -893,26 +898,125 @@ def _(score, target):
     return 0.0 if sign * score > 0.0 else -sign
 
 
+CLASS_WEIGHTS = "None, or each in [0, inf)"
+
 softmax_cross_entropy = rowwise_loss(
     "softmax_cross_entropy",
     link="softmax",
     target="class",
     module=__name__,
+    parameters={"label_smoothing": 0.0, "class_weight": None},
+    ranges={"label_smoothing": "[0, 1)", "class_weight": CLASS_WEIGHTS},
     doc="""\
-Cross-entropy of the probabilities p = softmax(s) of a row of scores: l = -sum_k y_k log p_k.
+Cross-entropy of the probabilities p = softmax(s) of a row of C scores: l = -sum_c v_c y_c log p_c.
 
-For an integer label c this is log(sum_k e^s_k) - s_c, computed from the scores less their largest. The
-derivative by the scores is p - y (for targets that sum to 1).
+For an integer label c without parameters this is log(sum_k e^s_k) - s_c, computed from the scores less their
+largest. Targets are integer labels from 0 to C - 1, or rows of C probabilities, one-hot or not.
 
-Targets are integer labels from 0 to C - 1, or rows of C probabilities.
+Parameters
+----------
+label_smoothing : float
+    Draws targets towards all classes alike: y_c becomes y_c (1 - label_smoothing) + label_smoothing / C.
+class_weight : sequence of C floats, optional
+    v; all 1 by default.
+
+Raises
+------
+ValueError
+    If a parameter is out of range; by a model whose last layer has not as many units as there are weights.
+
+Notes
+-----
+The derivative by the scores is p sum_c v_c y_c - v y.
+
+The weights multiply the loss of a row, which is then divided by the number of rows, or by the sum of their sample
+weights. PyTorch's ``weight`` is divided by the sum of the weights of the rows' labels instead: that is what
+``fit(class_weight=...)`` does, and "balanced" computes them. Smoothing and weights together are PyTorch's.
+
+References
+----------
+Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016 (label smoothing).
 
 Examples
 --------
->>> from fastgd.losses import softmax_cross_entropy
->>> softmax_cross_entropy
-<loss softmax_cross_entropy>
->>> softmax_cross_entropy.link, softmax_cross_entropy.target, softmax_cross_entropy.rowwise
-('softmax', 'class', True)
+>>> import fastgd as fg
+>>> scores = [[2.0, 0.0], [0.0, 0.0]]
+>>> round(fg.kernels.loss_gradient(scores, [0, 1], "softmax_cross_entropy", backend="numpy")[0], 4)
+0.41
+>>> fg.losses.softmax_cross_entropy(label_smoothing=0.1)
+<loss softmax_cross_entropy(label_smoothing=0.1, class_weight=None)>
+""",
+)
+
+softmax_focal_cross_entropy = rowwise_loss(
+    "softmax_focal_cross_entropy",
+    link="softmax",
+    target="class",
+    module=__name__,
+    parameters={"gamma": 2.0, "label_smoothing": 0.0, "class_weight": None},
+    ranges={"gamma": "[0, inf)", "label_smoothing": "[0, 1)", "class_weight": CLASS_WEIGHTS},
+    doc="""\
+Focal loss over classes: l = -sum_c v_c y_c (1 - p_c)^gamma log p_c with p = softmax(s).
+
+A cross-entropy in which rows that are classified well count little. Targets are integer labels from 0 to C - 1, or
+rows of C probabilities.
+
+Parameters
+----------
+gamma : float
+    How soon a right answer stops counting; 0 gives the cross-entropy.
+label_smoothing : float
+    As for `softmax_cross_entropy`.
+class_weight : sequence of C floats, optional
+    v, called alpha in the paper; all 1 by default.
+
+Raises
+------
+ValueError
+    If a parameter is out of range.
+
+Notes
+-----
+Keras's CategoricalFocalCrossentropy has alpha = 0.25 for every class as default.
+
+References
+----------
+Lin et al., Focal loss for dense object detection, ICCV 2017.
+
+Examples
+--------
+>>> import fastgd as fg
+>>> scores = [[2.0, 0.0], [0.0, 0.0]]
+>>> round(fg.kernels.loss_gradient(scores, [0, 1], "softmax_focal_cross_entropy", backend="numpy")[0], 4)
+0.0875
+""",
+)
+
+kl_divergence = rowwise_loss(
+    "kl_divergence",
+    link="softmax",
+    target="class",
+    module=__name__,
+    doc="""\
+Divergence of the probabilities p = softmax(s) from the target's: l = sum_c y_c (log y_c - log p_c).
+
+Targets are rows of C probabilities, or integer labels, for which it is the cross-entropy.
+
+Notes
+-----
+Its gradient is that of `softmax_cross_entropy`; but the value is 0 where the two distributions are the same.
+PyTorch's KLDivLoss takes logarithms of probabilities, and averages as here with ``reduction="batchmean"``.
+
+References
+----------
+Kullback & Leibler, On information and sufficiency, Annals of Mathematical Statistics 1951.
+
+Examples
+--------
+>>> import fastgd as fg
+>>> scores, targets = [[0.0, 0.0], [0.0, 0.0]], [[0.5, 0.5], [1.0, 0.0]]
+>>> round(fg.kernels.loss_gradient(scores, targets, "kl_divergence", backend="numpy")[0], 4)
+0.3466
 """,
 )
 
@@ -921,22 +1025,146 @@ multiclass_hinge = rowwise_loss(
     link="linear",
     target="label",
     module=__name__,
+    parameters={"crammer_singer": False, "squared": False},
+    ranges={"crammer_singer": "True or False", "squared": "True or False"},
     doc="""\
 Hinge loss of Weston and Watkins over a row of scores: l = sum over j != c of max(0, 1 + s_j - s_c).
 
-c is the right class. A wrong class counts until its score is at least 1 below the right one's. The derivative
-by s_j is 1 where it counts; by s_c, minus the number of those.
+c is the right class. A wrong class counts until its score is at least 1 below the right one's. Targets are integer
+labels from 0 to C - 1, or one-hot rows.
 
-Targets are integer labels from 0 to C - 1, or one-hot rows.
+Parameters
+----------
+crammer_singer : bool
+    Whether only the wrong class of the largest score counts.
+squared : bool
+    Whether what counts is squared.
+
+Raises
+------
+ValueError
+    If a parameter is neither True nor False.
+
+Notes
+-----
+The derivative by s_j is 1 where it counts, or twice the margin if squared; by s_c, minus the sum of those.
+PyTorch's MultiMarginLoss(p=1) and (p=2) are these sums over C. Keras's CategoricalHinge is Crammer and Singer's.
 
 References
 ----------
 Weston & Watkins, Support vector machines for multi-class pattern recognition, ESANN 1999.
+Crammer & Singer, On the algorithmic implementation of multiclass kernel-based vector machines, JMLR 2001.
 
 Examples
 --------
->>> from fastgd.losses import multiclass_hinge
->>> multiclass_hinge.link, multiclass_hinge.target, multiclass_hinge.rowwise
-('linear', 'label', True)
+>>> import fastgd as fg
+>>> fg.kernels.loss_gradient([[2.0, 1.5, 1.5]], [0], "multiclass_hinge", backend="numpy")[0]
+1.0
+>>> loss = fg.losses.multiclass_hinge(crammer_singer=True, squared=True)
+>>> fg.kernels.loss_gradient([[2.0, 1.5, 1.5]], [0], loss, backend="numpy")[0]
+0.25
+""",
+)
+
+gaussian_nll = rowwise_loss(
+    "gaussian_nll",
+    link="mean_and_variance",
+    target="real",
+    module=__name__,
+    outputs_per_target=2,
+    doc="""\
+Likelihood of a normal distribution, whose mean m and variance v = e^s are both learnt: l = (s + (y - m)^2 / v) / 2.
+
+Two neighbouring outputs belong to each target, the mean and the logarithm of the variance: for k targets the last
+layer has 2 k units. The loss is the mean over the targets.
+
+Notes
+-----
+`predict` gives means in its even columns and variances in its odd ones; ``raw=True`` leaves the logarithms. The
+derivatives are (m - y) / v by the mean, and (1 - (y - m)^2 / v) / 2 by s. It is minus the logarithm of the likelihood
+less log(2 pi) / 2, as PyTorch's GaussianNLLLoss, which takes the variance itself and bounds it from below by ``eps``.
+Nothing bounds it here: a model that can fit its data exactly, with no noise left, will let s fall for ever.
+
+References
+----------
+Nix & Weigend, Estimating the mean and variance of the target probability distribution, ICNN 1994.
+
+Examples
+--------
+>>> import numpy as np
+>>> import fastgd as fg
+>>> fg.kernels.loss_gradient(np.array([[1.0, 0.0]]), [3.0], "gaussian_nll", backend="numpy")
+(2.0, array([[-2. , -1.5]]))
+""",
+)
+
+cosine_similarity = rowwise_loss(
+    "cosine_similarity",
+    link="linear",
+    target="direction",
+    module=__name__,
+    doc="""\
+One less the cosine of the angle between a row of scores and its target: ``l = 1 - s y / (|s| |y|)``.
+
+Only the direction counts: 0 for the same, 1 for a right angle, 2 for the opposite. Targets are rows of real numbers
+of which not all are 0.
+
+Notes
+-----
+The derivative by the scores is ``(cos s / |s| - y / |y|) / |s|``. Scores that are all 0 have no direction; their
+loss is 1 and their derivative 0. Keras's CosineSimilarity has no 1: it is the cosine, with its sign changed.
+
+Examples
+--------
+>>> import fastgd as fg
+>>> scores, targets = [[2.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [1.0, 0.0]]
+>>> fg.kernels.loss_gradient(scores, targets, "cosine_similarity", backend="numpy")[0]
+0.5
+""",
+)
+
+quantiles = rowwise_loss(
+    "quantiles",
+    link="linear",
+    link_if=("non_crossing", "increasing"),
+    target="real",
+    module=__name__,
+    parameters={"non_crossing": False, "levels": (0.1, 0.5, 0.9)},
+    ranges={"non_crossing": "True or False", "levels": "increasing, each in (0, 1)"},
+    outputs_per_target="levels",
+    doc="""\
+Several quantiles at once: the mean of `quantile` over all targets and levels.
+
+As many neighbouring outputs belong to each target as there are levels: for k targets the last layer has
+k len(levels) units, those of the first target first.
+
+Parameters
+----------
+non_crossing : bool
+    Whether the quantiles of a row must be in order. Each but the first is then the one before plus softplus of its
+    score, which is what `predict` gives; without it, a larger level may come out below a smaller one.
+levels : sequence of float
+    Between 0 and 1, increasing.
+
+Raises
+------
+ValueError
+    If the levels are not increasing, or not between 0 and 1.
+
+References
+----------
+Koenker & Bassett, Regression quantiles, Econometrica 1978.
+
+Examples
+--------
+>>> import numpy as np
+>>> import fastgd as fg
+>>> X = np.zeros((200, 1))
+>>> y = np.random.default_rng(0).normal(size=200)
+>>> loss = fg.losses.quantiles(levels=[0.25, 0.75], non_crossing=True)
+>>> model = fg.Sequential([fg.Dense(2)], loss=loss, optimizer=fg.Adam(0.05), backend="numpy")
+>>> history = model.fit(X, y, epochs=200, batch_size=None)
+>>> bool(np.all(abs(model.predict(X[:1]) - np.quantile(y, [0.25, 0.75])) < 0.05))
+True
 """,
 )

@@ -32,11 +32,12 @@ from .inputs import (
     read_weights,
     spelled,
 )
-from .layers import BatchNorm, Dense, Layer, read_layers, read_penalty
-from .optimizers import Optimizer, resolve
+from .layers import BatchNorm, Dense, Dropout, Layer, read_layers, read_penalty
+from .methods import Method, resolve
+from .optimizers import Optimizer
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, History, Hooks, Plan, Run, StepScalars, divergence
+from .training import Counters, History, Hooks, Plan, Run, StepScalars, WholeRun, divergence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ._checkpoint.file import Layout, Reader
     from ._kernels import Array
     from .callbacks import Callback, CallbackList
+    from .export.predictor import Predictor
     from .metrics import Measure
 
 __all__ = ["Sequential"]
@@ -61,7 +63,8 @@ class Sequential:
         The last one is Dense.
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
-    optimizer : str, Optimizer or OptimizerRule
+    optimizer : str, Optimizer, OptimizerRule, LBFGS, RandomSearch or CoordinateSearch
+        The last three need all rows at once: they are for `fit` alone, where an iteration of theirs is an epoch.
     penalty : L1, L2 or ElasticNet, optional
         On the weights of every layer that has none of its own; never on biases.
     dtype : {"float32", "float64"}
@@ -114,7 +117,7 @@ class Sequential:
         layers: Sequence[Layer],
         *,
         loss: str | Loss | None = None,
-        optimizer: str | Optimizer | OptimizerRule = "adam",
+        optimizer: str | Optimizer | OptimizerRule | Method = "adam",
         penalty: Penalty | None = None,
         dtype: npt.DTypeLike = "float32",
         seed: int | None = 0,
@@ -180,7 +183,7 @@ class Sequential:
         return self._backend_name
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> Optimizer | Method:
         """The optimizer. Setting another one, or the same, makes its state start anew; weights stay.
 
         To go on with another learning rate and the state there is, write ``model.optimizer.learning_rate = 1e-4``.
@@ -188,7 +191,7 @@ class Sequential:
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, given: str | Optimizer | OptimizerRule) -> None:
+    def optimizer(self, given: str | Optimizer | OptimizerRule | Method) -> None:
         chosen = resolve(given)
         if self._network is not None:
             network = self._new_network(self._n_inputs, chosen)
@@ -309,16 +312,16 @@ class Sequential:
         self._take(network, n_inputs)
         return self
 
-    def _initial_weights(self, width: int) -> Iterator[Array]:
-        """[W1, b1, W2, ...], each drawn when it is asked for: never two matrices at a time."""
+    def _initial_weights(self, width: int) -> Iterator[Array | Iterator[Array]]:
+        """[W1, b1, W2, ...], each drawn when it is asked for, most of them some rows at a time."""
         for k, (layer, n_inputs) in enumerate(self._with_widths(width)):
 
-            def draw(count: int, substream: int = k) -> Array:
-                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count)
+            def draw(count: int, start: int, substream: int = k) -> Array:
+                return self._backend.uniform(self._seed, INITIAL_WEIGHTS_STREAM, substream, count, start)
 
             yield from layer.initial_weights(draw, n_inputs)
 
-    def _new_network(self, n_inputs: int, optimizer: Optimizer) -> Network:
+    def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
         initial = optimizer.initial_states()
         if any(initial.values()):
@@ -331,6 +334,8 @@ class Sequential:
         self._network = network
         self._n_inputs = n_inputs
         self._flops_per_row = self._flops_forward(n_inputs)
+        # Of each layer's output.
+        self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
 
     def _flops_forward(self, n_inputs: int) -> float:
         """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
@@ -411,7 +416,8 @@ class Sequential:
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
         batch_size : int, None or "auto"
-            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer.
+            Rows per step: 1 is true stochastic descent, None is all rows, "auto" is 32 or all if these are fewer. For
+            an optimizer that needs all rows at once "auto" is all.
         shuffle : bool
             Whether each epoch has an order of its own, which depends on `seed` and the number of the epoch.
         sample_weight : array_like of shape (n,), optional
@@ -451,7 +457,8 @@ class Sequential:
 
         Notes
         -----
-        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice.
+        ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
+        once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
 
         Examples
         --------
@@ -464,20 +471,19 @@ class Sequential:
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
         verbose = read_verbose(verbose)
         rows = self._read_rows(X, y, sample_weight, class_weight)
-        batch_size, shuffle = read_batch_size(batch_size, len(rows)), read_flag("shuffle", shuffle)
+        batch_size, shuffle = self._read_batches(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
         measures = self._read_metrics(metrics)
         hooks = self._read_hooks(callbacks, verbose)
-        if resume_from is not None and os.path.exists(resume_from):
-            self._resume(os.fspath(resume_from), rows, (len(rows), batch_size, shuffle), hooks)
+        path = self._read_resumption(resume_from)
+        if path is not None:
+            self._resume(path, rows, (len(rows), batch_size, shuffle), hooks)
         else:
             if self._network is None:
                 self.build(rows.X.shape[1])
             self.history = History()
         self._hooks, self.stop_training = hooks, False
-        plan = self._plan(len(rows), batch_size, shuffle, rows)
-        further = self._further(rows, validation, measures)
-        run = Run(self._built(), self._scalars, rows, plan, self._counters, self.history, hooks or Hooks(), further)
+        run = self._run(rows, batch_size, shuffle, hooks or Hooks(), self._further(rows, validation, measures))
         self._train(run, n_epochs, hooks)
         return self.history
 
@@ -524,7 +530,7 @@ class Sequential:
         return {name: measure(outcome) for name, measure in measures.items()}
 
     @staticmethod
-    def _train(run: Run, n_epochs: int, hooks: CallbackList | None) -> None:
+    def _train(run: Run | WholeRun, n_epochs: int, hooks: CallbackList | None) -> None:
         """Go through the epochs that are left, with callbacks told of the beginning and the end."""
         run.progress.epochs = n_epochs
         remaining = n_epochs - run.progress.epochs_done
@@ -538,10 +544,55 @@ class Sequential:
         finally:
             hooks.close()
 
-    def _plan(self, n_rows: int, batch_size: int, shuffle: bool, rows: Rows) -> Plan:
-        self._refuse_single_rows(batch_size)
-        flops = 3.0 * batch_size * self._flops_forward(rows.X.shape[1])
-        return Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+    def _read_resumption(self, given: Any) -> str | None:
+        """The file to go on from, if it is there already."""
+        if given is None:
+            return None
+        if isinstance(self._optimizer, Method):
+            got = f"a model with {self._optimizer!r}, which begins anew in each fit"
+            expected, remedy = "an optimizer that makes single steps", "use fg.Adam(), or fg.load(path) and then fit"
+            raise ValueError(refusal("resume_from", got, expected, remedy))
+        path = os.fspath(given)
+        return path if os.path.exists(path) else None
+
+    def _read_batches(self, batch_size: Any, n_rows: int) -> int:
+        """Rows per step, which is all of them where the optimizer needs that."""
+        if not isinstance(self._optimizer, Method):
+            rows = read_batch_size(batch_size, n_rows)
+            self._refuse_single_rows(rows)
+            return rows
+        name = type(self._optimizer).__name__
+        for k, layer in enumerate(self._layers):
+            if isinstance(layer, (Dropout, BatchNorm)):
+                expected = f"layers by which the loss depends on weights and rows alone: {name} needs that"
+                remedy = "use fg.Adam(), or leave the layer out"
+                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, remedy))
+        rows = n_rows if batch_size == "auto" else read_batch_size(batch_size, n_rows)
+        if rows < n_rows:
+            expected = f"None or {n_rows}: {name} needs all rows at once"
+            raise ValueError(refusal("batch_size", str(rows), expected, "pass batch_size=None, or use fg.Adam()"))
+        return rows
+
+    def _run(
+        self,
+        rows: Rows,
+        batch_size: int,
+        shuffle: bool,
+        hooks: Hooks,
+        further: Callable[[], dict[str, float]] | None,
+    ) -> Run | WholeRun:
+        network, counters, history = self._built(), self._counters, self.history
+        if not isinstance(self._optimizer, Method):
+            flops = 3.0 * batch_size * self._flops_per_row
+            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+            return Run(network, self._scalars, rows, plan, counters, history, hooks, further)
+
+        def loss() -> float:
+            return self._evaluate(rows)["loss"]
+
+        counters.unfinished = None
+        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history, hooks, further)
 
     def _refuse_single_rows(self, batch_size: int) -> None:
         if batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self._layers):
@@ -731,7 +782,7 @@ class Sequential:
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
                 X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
-            shape = (len(X), self._width_after(layer))
+            shape = (len(X), self._widths[layer])
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
         flops = self._flops_per_row * len(X)
         if flops <= FLOPS_PER_CALL:
@@ -740,10 +791,6 @@ class Sequential:
         for piece in self._pieces(len(X)):
             network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
         return out
-
-    def _width_after(self, layer: int) -> int:
-        """Columns of that layer's output."""
-        return next(itertools.islice((at.n_outputs(n) for at, n in self._with_widths(self._n_inputs)), layer, None))
 
     def _pieces(self, n_rows: int) -> Iterator[slice]:
         """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""
@@ -860,6 +907,86 @@ class Sequential:
         )
         return loss, self._in_order(gradients, map(np.zeros_like, network.get_statistics()))
 
+    # ---------------------------------------------------------------------------------------------------- exporting
+    def to_onnx(self, path: str | os.PathLike[str], *, raw: bool = False) -> None:
+        """Write the model as an ONNX file, for onnxruntime and whatever else reads that format.
+
+        Needs the onnx library: ``pip install "fastgd[onnx]"``.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        raw : bool
+            Whether to leave the loss's link out and give scores, as in `predict`.
+
+        Raises
+        ------
+        NotBuiltError
+        ImportError
+            If onnx is not installed.
+        ValueError
+            For more than 2 GiB of weights.
+
+        Notes
+        -----
+        The graph takes ``X`` of shape (N, n_inputs) and gives ``prediction`` of shape (N, n_outputs), both of the
+        model's dtype. Operator set 20; onnxruntime reads it from 1.17 on. Activations that are operators of ONNX
+        become these, all others, your own too, the arithmetic of their formulas. Exponentials and the like are then
+        the reader's, so that predictions agree to rounding, not to the bit.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.to_onnx("model.onnx")  # doctest: +SKIP
+        """
+        from .export.onnx_ import write_onnx
+
+        write_onnx(self._predictor(raw), path)
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str = "predict", raw: bool = False) -> None:
+        """Write the model as one C99 file, weights and all, for where there is no Python.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        name : str
+            Of the function, an identifier of C. All else in the file begins with it or is static.
+        raw : bool
+            Whether to leave the loss's link out and give scores, as in `predict`.
+
+        Raises
+        ------
+        NotBuiltError
+        ValueError
+            If `name` is no identifier of C, or means something there already.
+
+        Notes
+        -----
+        ``void predict(const float *x, float *out)`` (``double`` for a model of float64) reads one row of n_inputs
+        numbers and writes n_outputs; ``predict_n_inputs`` and ``predict_n_outputs`` are constants. It needs ``math.h``
+        and nothing else, allocates nothing, keeps nothing between two calls, and puts two rows of the widest layer on
+        the stack. Exponentials and the like are the C library's, so that predictions agree to rounding, not to the bit.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.to_c("model.c")  # doctest: +SKIP
+        """
+        from .export.c import write_c
+
+        write_c(self._predictor(raw), path, name)
+
+    def _predictor(self, raw: bool) -> Predictor:
+        from .export.predictor import Predictor
+
+        weights = self._built().get_weights()
+        link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
+        return Predictor(self._n_inputs, self._layers, weights, link, self._dtype, repr(self))
+
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:
         """Print the layers with their shapes and parameters, and how the model is trained."""
@@ -968,7 +1095,7 @@ class Sequential:
 
     def _read(self, reader: Reader) -> dict[str, Any]:
         """The state in a file, if it is one of such a model."""
-        return reader.read(self._layout(reader.n_inputs), self._optimizer.rule.states, self._dtype.name)
+        return reader.read(self._layout(reader.n_inputs), tuple(self._optimizer.initial_states()), self._dtype.name)
 
     def _layout(self, n_inputs: int) -> Layout:
         """Name, shape and whether it is learnt of each array of `get_weights`, as a file has them."""

@@ -7,7 +7,7 @@ digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._formula import OPTIMIZERS, OptimizerRule, RestrainedRule, get, maximum, minimum, optimizer, sqrt
@@ -222,7 +222,7 @@ class Optimizer:
         any callable of the step. Besides these, any rule takes
 
         * ``weight_decay``, at least 0: before each step w <- (1 - learning_rate weight_decay) w, but for biases and for
-          gains and shifts of normalisations;
+          the gains and shifts of normalisations;
         * ``clip_value``, above 0: gradients are clipped to [-clip_value, clip_value], penalties included.
 
     Attributes
@@ -1586,12 +1586,14 @@ BY_NAME: dict[str, Callable[[], Optimizer]] = {
 }
 
 
-def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
+def resolve(given: Optimizer | OptimizerRule | str, further: Iterable[str] = ()) -> Optimizer:
     """The optimizer that a name, a rule or an optimizer stands for, with defaults where none are given.
 
     Parameters
     ----------
     given : Optimizer, OptimizerRule or str
+    further : iterable of str
+        Names that would do as well, for the error to tell.
 
     Raises
     ------
@@ -1611,7 +1613,7 @@ def resolve(given: Optimizer | OptimizerRule | str) -> Optimizer:
     ValueError: unknown optimizer 'adma'; did you mean 'adamax' or 'adam' or ...
     """
     declared = {name: rule for name, rule in OPTIMIZERS.items() if not rule.module.startswith("fastgd.")}
-    found = get({**BY_NAME, **declared}, given, kind="optimizer")
+    found = get({**BY_NAME, **declared, **dict.fromkeys(further)}, given, kind="optimizer")
     if found in BY_NAME.values():
         return found()
     if isinstance(found, OptimizerRule):

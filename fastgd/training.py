@@ -6,12 +6,13 @@ of a second: then Ctrl-C is obeyed, with the model as of the last finished step.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .threads import choose
 if TYPE_CHECKING:
     from ._kernels import Array, Network
     from .inputs import Rows
+    from .methods import Method
     from .optimizers import Optimizer
 
 SEGMENT_SECONDS = 0.1
@@ -114,7 +116,7 @@ class StepScalars:
 
     AHEAD = 256
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer | Method) -> None:
         self.optimizer = optimizer
         self.hyperparameters: dict[str, Any] | None = None
         self.first = 0
@@ -376,7 +378,114 @@ class Run:
             self.hooks.epoch_ended(epoch, values)
 
 
-def divergence(status: int, optimizer: Optimizer, epoch: int | None, counters: Counters) -> DivergenceError:
+@dataclass
+class WholeRun:
+    """One `fit` by a method that asks for the loss over all rows where it wants; an iteration is an epoch.
+
+    `loss` gives the loss with the network's present weights. Whatever ends the run, the network has the weights of the
+    last finished iteration.
+    """
+
+    network: Network
+    method: Method
+    rows: Rows
+    n_threads: int
+    loss: Callable[[], float]
+    counters: Counters
+    history: History
+    hooks: Hooks
+    further: Callable[[], dict[str, float]] | None = None
+
+    # Where a method has no tolerance of its own.
+    TOL: ClassVar[float] = 1e-8
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(0, 0, len(self.rows), 1)
+
+    def epochs(self, n_epochs: int) -> None:
+        """At most that many iterations; fewer if the method is content.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss is not finite at the start.
+        KeyboardInterrupt
+        """
+        weights = self.network.get_weights()
+        self.shapes = [w.shape for w in weights]
+        self.accepted = np.concatenate([w.ravel() for w in weights], dtype=np.float64)
+        if not np.isfinite(self.value(self.accepted)):
+            raise loss_at_start_diverged(self.counters)
+        tol = self.TOL if self.method.tol is None else self.method.tol
+        self.began = time.perf_counter()
+        self.hooks.epoch_begins(self.counters.epochs + 1)
+        self.hooks.batch_begins(0)
+        try:
+            self.method.run(self, self.accepted, n_epochs, tol, self._finished, self.counters.optimizer_steps)
+        finally:
+            self._set(self.accepted)
+
+    def value(self, x: Array) -> float:
+        """The loss with the weights x."""
+        self._set(x)
+        return self.loss()
+
+    def value_and_gradient(self, x: Array) -> tuple[float, Array]:
+        """The loss and its gradient."""
+        self._set(x)
+        rows, n_threads = self.rows, self.n_threads
+        # No layer draws anything, so that seed and step do not matter.
+        loss, gradients = self.network.loss_and_gradients(
+            rows.X, rows.targets, rows.weights, seed=0, steps_before=0, n_threads=n_threads
+        )
+        return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
+
+    def _set(self, x: Array) -> None:
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        pieces = np.split(x, ends[:-1])
+        # Weights that the dtype cannot hold become infinite, and so does the loss: the method will avoid them.
+        with np.errstate(over="ignore"):
+            self.network.set_weights([w.reshape(shape) for w, shape in zip(pieces, self.shapes, strict=True)])
+
+    def _finished(self, x: Array, loss: float, gradient: Array | None) -> bool:
+        """An iteration; interrupted while it is validated, it has not been. Returns whether it is to be the last."""
+        self.progress.seconds += time.perf_counter() - self.began
+        # Whoever looks at the model now is to see what the iteration came to.
+        self._set(x)
+        values = {"loss": loss, **({} if self.further is None else self.further())}
+        self.accepted = x.copy()
+        self.counters.add_steps(1)
+        self.counters.epochs += 1
+        self.history.add(self.counters.epochs, **values)
+        self.progress.epochs_done += 1
+        self.progress.rows_done += len(self.rows)
+        self._tell(values)
+        self.began = time.perf_counter()
+        return self.hooks.stopped
+
+    def _tell(self, values: dict[str, float]) -> None:
+        hooks, epoch = self.hooks, self.counters.epochs
+        hooks.batch_ended(0, {"loss": values["loss"]})
+        hooks.epoch_ended(epoch, values)
+        hooks.call_ended()
+        if not hooks.stopped and self.progress.epochs_done < self.progress.epochs:
+            hooks.epoch_begins(epoch + 1)
+            hooks.batch_begins(0)
+
+
+def loss_at_start_diverged(counters: Counters) -> DivergenceError:
+    """The error where a method finds nothing to begin with."""
+    step = counters.steps + 1
+    return DivergenceError(
+        f"training cannot begin at epoch {counters.epochs + 1}, step {step}: the loss is infinite or NaN. Try smaller "
+        "initial weights; or scale the columns of X, and targets that are large, to mean 0 and standard deviation 1",
+        counters.epochs + 1,
+        step,
+        math.nan,
+    )
+
+
+def divergence(status: int, optimizer: Optimizer | Method, epoch: int | None, counters: Counters) -> DivergenceError:
     """The error for a status of the engine.
 
     Parameters

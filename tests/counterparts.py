@@ -12,7 +12,7 @@ from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
 from oracle.network import Layer, Network
-from targets import draw_targets
+from targets import admitted_outputs, targets_of
 
 import fastgd as fg
 from fastgd import activations as _activations  # noqa: F401  (fills the registry)
@@ -156,8 +156,13 @@ def random_weights(draw: np.random.Generator, sizes: Sequence[int], scale: float
 
 
 def random_target(draw: np.random.Generator, loss: str, n: int, n_outputs: int) -> np.ndarray:
-    """Targets of the kind the loss takes: labels for the row-wise losses."""
-    return draw_targets(draw, oracle_losses.LOSSES[loss].target, n, n_outputs)
+    """Targets of the kind the loss takes: labels for losses over classes."""
+    return targets_of(draw, oracle_losses.LOSSES[loss], n, n_outputs)
+
+
+def sizes_for(loss: str, sizes: Sequence[int]) -> list[int]:
+    """The sizes, the last of them raised to what the loss can be taken of."""
+    return [*sizes[:-1], admitted_outputs(oracle_losses.LOSSES[loss], sizes[-1])]
 
 
 class FedWithGradients:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 
-def draw_targets(draw: np.random.Generator, kind: str, n: int, n_outputs: int) -> np.ndarray:
-    """Rows (n, n_outputs) of numbers that float32 holds, or labels (n,); none of them is near where its kind ends."""
-    shape = (n, n_outputs)
+def admitted_outputs(loss: object, n_outputs: int) -> int:
+    """The number of outputs from `n_outputs` on that a loss, ours or the oracle's, can be taken of."""
+    least = 2 if loss.target in ("class", "label") else 1
+    each = loss.outputs_per_target
+    return -(-max(n_outputs, least) // each) * each
+
+
+def targets_of(draw: np.random.Generator, loss: object, n: int, n_outputs: int) -> np.ndarray:
+    """Targets that a loss, ours or the oracle's, takes for so many outputs."""
+    return draw_targets(draw, loss.target, n, n_outputs // loss.outputs_per_target)
+
+
+def draw_targets(draw: np.random.Generator, kind: str, n: int, n_targets: int) -> np.ndarray:
+    """Rows (n, n_targets) of numbers that float32 holds, or labels (n,); none of them is near where its kind ends."""
+    shape = (n, n_targets)
     if kind in ("class", "label"):
-        return draw.integers(n_outputs, size=n)
+        return draw.integers(n_targets, size=n)
     if kind == "probability":
         return draw.choice([0.0, 0.25, 1.0], size=shape)
     if kind == "sign":

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of, random_target
+from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of, random_target, sizes_for
 from tolerances import assert_same_bits
 
 import fastgd as fg
@@ -21,14 +21,14 @@ N, N_FEATURES, N_OUTPUTS = 12, 4, 3
 def data(loss="softmax_cross_entropy"):
     """Twelve rows and targets that the loss takes."""
     draw = np.random.default_rng(9)
-    return draw.normal(size=(N, N_FEATURES)), random_target(draw, loss, N, N_OUTPUTS)
+    return draw.normal(size=(N, N_FEATURES)), random_target(draw, loss, N, sizes_for(loss, [N_OUTPUTS])[-1])
 
 
 def model_for(loss="softmax_cross_entropy", backend="cython", **options):
     """A model that has made a few steps, so that its optimizer has a state."""
     x, y = data(loss)
     model = model_of(
-        [N_FEATURES, 5, N_OUTPUTS],
+        sizes_for(loss, [N_FEATURES, 5, N_OUTPUTS]),
         ["tanh", "linear"],
         loss,
         optimizer=fg.Adam(0.01),
@@ -142,6 +142,16 @@ BAD_TARGETS = {
         "None": (lambda y: None, ("y", "None")),
         "complex numbers": (lambda y: y + 0j, ("y", "complex")),
     },
+    "cosine_similarity": {
+        "a row of zeros": (lambda y: replaced(y, (2, slice(None)), 0.0), ("y[2]", "other than 0")),
+        "zeros in float32": (lambda y: replaced(y, (2, slice(None)), 1e-40), ("y[2]", "other than 0")),
+        "NaN": (lambda y: replaced(y, (3, 0), np.nan), ("y[3, 0]", "nan")),
+    },
+    "gaussian_nll": {
+        "a column too many": (lambda y: np.hstack([y, y]), ("y", "(12, 4)", "(12, 2)", "2 units for each column of y")),
+        "infinity": (lambda y: replaced(y, (3, 0), np.inf), ("y[3, 0]", "inf")),
+    },
+    "quantiles": {"a column too many": (lambda y: np.hstack([y, y]), ("y", "(12, 2)", "(12, 1)", "3 units for each"))},
     "multiclass_hinge": {
         "a label beyond the classes": (lambda y: replaced(y, 0, 7, int), ("y", "7")),
         "rows of probabilities": (lambda y: np.full((N, 3), 1 / 3), ("y",)),
@@ -167,6 +177,13 @@ BAD_TARGETS = {
         "beyond float32": (lambda y: replaced(y, (0, 0), 1e39), ("y", "float32")),
         "text": (lambda y: y.astype(str), ("y",)),
     },
+    **dict.fromkeys(
+        ("softmax_focal_cross_entropy", "kl_divergence"),
+        {
+            "a label beyond the classes": (lambda y: replaced(y, 4, 3, int), ("y[4]", "3")),
+            "rows that do not sum to one": (lambda y: 0.5 * np.eye(3)[y], ("sum of y[0]", "0.5")),
+        },
+    ),
     "half_squared_error": {"infinity": (lambda y: replaced(y, (0, 0), -np.inf), ("y", "inf"))},
     "mean_absolute_error": {"NaN": (lambda y: replaced(y, (0, 0), np.nan), ("y", "nan"))},
 }

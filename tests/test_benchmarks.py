@@ -1,7 +1,11 @@
-"""What the performance suite adds to asv: calls in a row, instruction sets as a parameter."""
+"""What the performance suite adds to asv; and ``python -m fastgd.bench``, which runs a part of these scripts."""
 
 from __future__ import annotations
 
+import ast
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,3 +70,69 @@ def test_the_suite_has_all_instruction_sets(suite):
     from fastgd._kernels.cython_ import instruction_set_names
 
     assert set(suite.backends.INSTRUCTION_SETS) >= set(instruction_set_names())
+
+
+# ------------------------------------------------------------------------------------------ python -m fastgd.bench
+# One library, one network, no time to speak of.
+SHORT = ("--networks", "4-16-3@1", "--peers", "--seconds", "0.001", "--rounds", "1")
+
+
+def run_python(*arguments, **environment):
+    """Output of a Python that must not fail."""
+    command = [sys.executable, *map(str, arguments)]
+    variables = os.environ | environment
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, env=variables)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_python_m_fastgd_bench_prints_the_fraction_of_the_floor():
+    """Of each form of training."""
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    lines = run_python("-m", "fastgd.bench", *SHORT).splitlines()
+    [head] = [line for line in lines if "of floor" in line]
+    rows = {line[:24].strip(): line for line in lines if line.startswith("  fastgd ")}
+    assert set(rows) == {"fastgd fit", "fastgd train_on_batch"}
+    for row in rows.values():
+        assert 0.0 <= float(row[head.index("of floor") :].split()[0]) < 1.0
+
+
+def test_without_a_compiler_there_is_no_floor():
+    """All else is measured."""
+    text = run_python("-m", "fastgd.bench", *SHORT, CC="no-such-compiler")
+    assert "needs a C compiler" in text
+    assert "fastgd fit" in text
+
+
+def test_what_there_is_no_time_for_is_left_out():
+    """And named."""
+    text = run_python("-m", "fastgd.bench", *SHORT, "--networks", "4-16-3@1", "4-16-3@32", "--at-most", "0", CC="none")
+    assert "4-16-3@1, adam" in text
+    assert "4-16-3@32: not timed, for it would take longer than 0 seconds in all" in text
+
+
+def test_a_wheel_has_all_that_the_bench_imports(tmp_path):
+    """The scripts that the build copies are enough by themselves."""
+    build = BENCHMARKS.parent / "setup.py"
+    if not build.exists():
+        pytest.skip("the build is not here")
+    [names] = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(build.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BENCH_SCRIPTS"
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(BENCHMARKS / name, tmp_path / name)
+    program = f"import pathlib, fastgd.bench as b; b.FOLDERS = (pathlib.Path({str(tmp_path)!r}),); b.main({SHORT!r})"
+    assert "fastgd fit" in run_python("-c", program, CC="none")
+
+
+def test_a_copy_without_the_scripts_says_where_they_should_be(monkeypatch, tmp_path):
+    """Nothing else can be done."""
+    from fastgd import bench
+
+    monkeypatch.setattr(bench, "FOLDERS", (tmp_path / "here", tmp_path / "there"))
+    with pytest.raises(FileNotFoundError, match="scripts are not there, neither in .*here nor in .*there"):
+        bench.scripts()

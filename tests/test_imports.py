@@ -16,16 +16,19 @@ PACKAGE = Path(fastgd.__file__).parent
 # From the outside to the inside: a module imports what stands below it, never beside or above. Modules that do not
 # exist yet have their place already.
 TIERS = [
-    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimize", "kernels"},
+    {"__main__", "bench"},
+    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimization", "kernels"},
     {"model"},
+    {"export"},
     {"callbacks", "metrics", "_checkpoint"},
     {"training"},
     {"layers"},
-    {"initializers", "inputs", "optional", "penalties", "threads"},
+    {"methods"},
+    {"initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},
-    {"errors"},
+    {"differences", "errors", "optional"},
     {"_formula"},
 ]
 TIER = {name: k for k, tier in enumerate(TIERS) for name in tier}

@@ -117,7 +117,7 @@ def test_moments_are_those_of_the_library(library, name):
 
 def test_biases_are_zero_but_where_a_library_draws_them():
     for name in INITIALIZERS:
-        W, b = fg.Dense(N_OUTPUTS, initializer=name).initial_weights(np.random.default_rng(0).random, N_INPUTS)
+        W, b = fg.Sequential([fg.Dense(N_OUTPUTS, initializer=name)]).build(N_INPUTS).get_weights()
         assert W.shape == (N_INPUTS, N_OUTPUTS)
         assert b.shape == (N_OUTPUTS,)
         assert b.any() == (name in ("torch", "sklearn")), name
@@ -186,3 +186,21 @@ def test_parameters_are_checked_and_kept():
         fg.Dense(2, initializer="he_norml")
     with pytest.raises(TypeError, match="initializer: got 3, expected an initializer, or a name"):
         fg.Dense(2, initializer=3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (4, 5), (7, 3), (8, 2)])
+@pytest.mark.parametrize("name", [name for name, one in INITIALIZERS.items() if one.piecewise])
+def test_pieces_are_the_rows_of_the_whole(name, shape, monkeypatch):
+    """Made two rows at a time, of an odd number of rows and of weights too; the biases come last."""
+    chosen, draws = INITIALIZERS[name], np.random.default_rng(0).random(200)
+    n_inputs, n_outputs = shape
+    whole = chosen(lambda count: draws[:count].copy(), *shape)
+    assert len(whole) == n_inputs + chosen.with_biases
+    monkeypatch.setattr("fastgd.initializers.ELEMENTS_AT_ONCE", 2 * n_outputs)
+    W, b = fg.Dense(n_outputs, initializer=name).initial_weights(
+        lambda count, start: draws[start : start + count].copy(), n_inputs
+    )
+    pieces = list(W)
+    assert len(pieces) == -(-n_inputs // 2)
+    np.testing.assert_array_equal(np.concatenate(pieces), whole[:n_inputs])
+    np.testing.assert_array_equal(b, whole[n_inputs] if chosen.with_biases else np.zeros(n_outputs))

@@ -11,8 +11,8 @@ from counterparts import BACKENDS, DTYPES, model_of
 from tolerances import assert_same_bits
 
 import fastgd as fg
-from fastgd import config, threads, training
 from fastgd import model as model_module
+from fastgd import threads, training
 from fastgd.inputs import read_weights
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -433,13 +433,3 @@ def test_a_line_says_what_an_epoch_brought(capsys):
         assert part in lines[1]
     assert lines[1].endswith("s")
     assert "2 epochs" in repr(history)
-
-
-def test_the_configuration_is_printed_and_returned(capsys):
-    """Everything a bug report needs."""
-    found = fg.show_config()
-    text = capsys.readouterr().out
-    assert set(found["backends"]) == {"cython", "numpy"}
-    assert set(found["optional"]) == set(config.OPTIONAL_PARTS)
-    for part in (fg.__version__, "backend cython", "threads", found["python"], found["numpy"]):
-        assert part in text

@@ -26,6 +26,7 @@ from counterparts import (
     random_target,
     random_weights,
     scale_of_weights,
+    sizes_for,
 )
 from golden import load
 from hypothesis import given, settings
@@ -80,6 +81,7 @@ def test_declared_kinds_of_loss_are_those_of_the_oracle():
     for name in LOSS_NAMES:
         declared, textbook = LOSSES[name], oracle_losses.LOSSES[name]
         assert (declared.target, declared.rowwise) == (textbook.target, textbook.rowwise), name
+        assert declared.outputs_per_target == textbook.outputs_per_target, name
 
 
 # ----------------------------------------------------------------------------------------------- activations
@@ -155,7 +157,7 @@ def test_losses_of_a_model_equal_the_golden_values(name, dtype, backend):
 
 @each_backend
 @each_dtype
-@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if oracle_losses.LOSSES[name].rowwise])
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if LOSSES[name].by_class])
 def test_labels_and_one_hot_rows_are_the_same_targets(name, dtype, backend):
     """Labels of any integer type, rows of any real type."""
     draw = np.random.default_rng(2)
@@ -277,8 +279,7 @@ def test_any_network_equals_the_oracle(data, dtype, backend):
     """Rows, widths, activations and losses as they come: one to three layers."""
     n_layers = data.draw(st.integers(1, 3))
     loss = data.draw(st.sampled_from(LOSS_NAMES))
-    narrowest = 2 if LOSSES[loss].target in ("class", "label") else 1
-    sizes = [data.draw(st.integers(1, 70)) for _ in range(n_layers)] + [data.draw(st.integers(narrowest, 70))]
+    sizes = [data.draw(st.integers(1, 70)) for _ in range(n_layers + 1)]
     activations = [*drawn_activations(data, n_layers - 1), "linear"]
     check_network(data.draw(st.integers(1, 140)), sizes, activations, loss, dtype, backend, l1=2**-10, l2=2**-7)
 
@@ -294,6 +295,7 @@ def drawn_activations(data, count):
 
 def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
     """Scores, predictions, loss and gradients of one model."""
+    sizes = sizes_for(loss, sizes)
     draw = np.random.default_rng(n)
     x = float32_numbers(draw.normal(size=(n, sizes[0])))
     y, sample_weight = random_target(draw, loss, n, sizes[-1]), draw.uniform(0.25, 2.0, size=n)
@@ -305,11 +307,13 @@ def check_network(n, sizes, activations, loss, dtype, backend, l1=0.0, l2=0.0):
     bounds = network_bounds(network, weights, x, y, None, dtype)
     assert_within(model.predict(x, raw=True), network.scores(weights, x), bounds.scores, "scores")
     linked = network.predict(weights, x)
-    # Softmax is Lipschitz with 1; the other links are monotone. All round like an activation.
+    # Softmax is Lipschitz with 1; the other links are monotone. All round like an activation, and a sum of several.
     moved = bounds.scores.max(axis=1, keepdims=True)
     if network.loss.link is not oracle_losses.softmax:
         moved = change_within(network.loss.link, network.scores(weights, x), bounds.scores)
-    link_bound = moved + value_bound(linked, dtype)
+    summed = network.loss.outputs_per_target > 1
+    size = abs(linked) + summed * abs(network.scores(weights, x)).sum(axis=1, keepdims=True)
+    link_bound = moved + value_bound(size, dtype)
     assert_within(model.predict(x), linked, link_bound, "predictions")
     for weighted in (None, sample_weight):
         bounds = network_bounds(network, weights, x, y, weighted, dtype)
@@ -407,7 +411,7 @@ TRAINING_SHAPE = {"n": 10, "sizes": [4, 5, 3], "batch_size": 4, "epochs": 2, "se
 def trained_by_the_oracle(activation, loss, rule, dtype):
     """Data, first and last weights, losses, and the bounds of both; two epochs with a short last batch."""
     draw = np.random.default_rng(41)
-    n, sizes = TRAINING_SHAPE["n"], TRAINING_SHAPE["sizes"]
+    n, sizes = TRAINING_SHAPE["n"], sizes_for(loss, TRAINING_SHAPE["sizes"])
     x, y = float32_numbers(draw.normal(size=(n, sizes[0]))), random_target(draw, loss, n, sizes[-1])
     weights = random_weights(draw, sizes, scale_of_weights([activation], loss))
     sample_weight = draw.uniform(0.5, 2.0, size=n)
@@ -438,7 +442,7 @@ def test_training_equals_the_oracle(activation, loss, rule, dtype, backend):
         activation, loss, rule, dtype
     )
     model = model_of(
-        TRAINING_SHAPE["sizes"],
+        sizes_for(loss, TRAINING_SHAPE["sizes"]),
         [activation, "linear"],
         loss,
         optimizer=optimizer_named(rule, **HYPERPARAMETERS[rule]),

@@ -23,6 +23,7 @@ from golden import load
 from oracle import activations as oracle_activations
 from oracle import losses as oracle_losses
 from oracle import optimizers as oracle_optimizers
+from targets import admitted_outputs
 
 from fastgd import activations, losses, optimizers
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
@@ -105,9 +106,10 @@ def test_every_backend_has_the_activation(name, backend):
 @each_loss
 def test_every_backend_has_the_loss(name, backend):
     """Value and gradient."""
-    targets = np.zeros(2, np.intp) if LOSSES[name].target in ("class", "label") else np.ones((2, 2))
-    d_scores = np.full((2, 2), np.nan)
-    loss = get_backend(backend).loss_gradient(np.ones((2, 2)), targets, LOSSES[name], None, d_scores)
+    declared, n_outputs = LOSSES[name], admitted_outputs(LOSSES[name], 2)
+    targets = np.zeros(2, np.intp) if declared.by_class else np.ones((2, n_outputs // declared.outputs_per_target))
+    d_scores = np.full((2, n_outputs), np.nan)
+    loss = get_backend(backend).loss_gradient(np.ones((2, n_outputs)), targets, declared, None, d_scores)
     assert np.isfinite(loss)
     assert np.isfinite(d_scores).all()
 

@@ -154,19 +154,18 @@ def score_gradient_errors(
     own = loss_gradient_bound(loss, z, y, dtype)
     if not loss.rowwise:
         return own + change_within(lambda s: loss.gradient(s, y), z, error)
-    worst = error.max(axis=1, keepdims=True)
-    if loss.link is oracle_losses.softmax:
-        # |dp_c| <= p_c (|dz_c| + sum_k p_k |dz_k|), and second order in worst.
-        share = oracle_losses.softmax(z)
-        return own + share * (error + (share * error).sum(axis=1, keepdims=True) + 4.0 * worst**2)
-    # A margin this near to zero may count as violated or not; the right class sums them up.
-    rows = oracle_losses.target_rows(y, z.shape[1])
-    near = (abs(oracle_losses.margins(z, y)) <= 2.0 * worst) & (rows == 0.0)
-    return own + near + rows * near.sum(axis=1, keepdims=True)
+    # Each score of a row by itself, twice as far as it may be off: a margin of two scores that both moves could close
+    # is closed by one of these.
+    here, change = loss.gradient(z, y), np.zeros_like(z)
+    for column in range(z.shape[1]):
+        shift = np.zeros_like(z)
+        shift[:, column] = 2.0 * error[:, column]
+        change += np.maximum(abs(loss.gradient(z + shift, y) - here), abs(loss.gradient(z - shift, y) - here))
+    return own + change
 
 
 def loss_errors(loss: object, z: np.ndarray, y: np.ndarray, error: np.ndarray, dtype: object) -> np.ndarray:
-    """Error of each row's loss at scores that are off by up to `error`; all the losses are convex in z."""
+    """Error of each row's loss at scores that are off by up to `error`, along which the slope changes too."""
     own = loss_bound(loss, z, y, dtype)
     slope = abs(loss.gradient(z, y)) + score_gradient_errors(loss, z, y, error, dtype)
     if loss.rowwise:

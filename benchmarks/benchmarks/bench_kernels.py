@@ -66,8 +66,11 @@ class LossGradient(Call):
 
     def prepare(self, loss, size, dtype, backend):
         rows, _, outputs = SIZES[size]
-        scores, targets, out = uniform(dtype, *[(rows, outputs)] * 3)
-        if LOSSES[loss].target in ("class", "label"):
+        # The next number of outputs that the loss can be taken of.
+        each = LOSSES[loss].outputs_per_target
+        outputs += -outputs % each
+        scores, out, targets = uniform(dtype, *[(rows, outputs)] * 2, (rows, outputs // each))
+        if LOSSES[loss].by_class:
             targets = np.arange(rows) % outputs
         kernel = functools.partial(fg.kernels.loss_gradient, backend=use_backend(backend))
         return functools.partial(kernel, scores, targets, loss, out=out)

@@ -22,6 +22,7 @@ TARGETS = {
     "nonnegative": "numbers of at least 0",
     "positive": "numbers above 0",
     "nonzero": "numbers other than 0",
+    "direction": "rows of numbers, not all 0",
     "probability": "numbers from 0 to 1",
     "sign": "1 for one class, 0 or -1 for the other",
     "class": "labels 0 to C - 1, or rows of C probabilities",
@@ -65,8 +66,9 @@ def values(named: Mapping[str, Any]) -> str:
 
 def admitted(declared: Declaration) -> str:
     """Parameters with their defaults and admitted values."""
+    ranges = {name: declared.ranges.get(name, "(-inf, inf)") for name in declared.parameters}
     return ", ".join(
-        code(f"{name}={value!r}") + f" in {declared.ranges.get(name, '(-inf, inf)')}"
+        code(f"{name}={value!r}") + (f" in {ranges[name]}" if ranges[name][0] in "[(" else f" ({ranges[name]})")
         for name, value in declared.parameters.items()
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, optimizers, penalties, schedules
+from .. import layers, methods, optimizers, penalties, schedules
 from .._formula import ACTIVATIONS, LOSSES, OPTIMIZERS, OptimizerRule
 from .._formula.declare import Declaration, Registry
 from ..errors import refusal
@@ -23,7 +23,7 @@ from ..initializers import INITIALIZERS
 
 KNOWN: dict[str, type] = {
     name: found
-    for module in (layers, optimizers, penalties, schedules)
+    for module in (layers, methods, optimizers, penalties, schedules)
     for name in module.__all__
     if inspect.isclass(found := getattr(module, name))
 }
@@ -76,7 +76,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Declaration):
         # A rule that is restrained is its formula's under another name.
         name = value.formula.name if isinstance(value, OptimizerRule) else value.name
-        return {"kind": value.kind, "name": name, "parameters": dict(value.parameters)}
+        given = {each: to_plain(parameter) for each, parameter in value.parameters.items()}
+        return {"kind": value.kind, "name": name, "parameters": given}
     if KNOWN.get(type(value).__name__) is type(value):
         given = {name: to_plain(each) for name, each in arguments_of(value).items()}
         return {"class": type(value).__name__, "arguments": given}
@@ -138,7 +139,7 @@ def _items(plain: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _declared(plain: dict[str, Any], where: str) -> Declaration:
     registry = REGISTRIES[_one_of(plain["kind"], REGISTRIES, where)]
-    parameters = _mapping(plain["parameters"], where)
+    parameters = _items({"items": plain["parameters"]}, where)
     found = registry.get(plain["name"]) if isinstance(plain["name"], str) else None
     if found is None:
         what, name = f"{where}: {plain['kind']}", _short(plain["name"])

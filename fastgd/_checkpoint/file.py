@@ -67,7 +67,7 @@ def write(path: str, state: State, layout: Layout, callbacks: Sequence[tuple[str
     names = [name for name, _, learnt in layout if learnt]
     tensors = dict(zip(names, state["weights"], strict=True))
     tensors.update(zip([name for name, _, learnt in layout if not learnt], state["statistics"], strict=True))
-    for slot, arrays in zip(settings["optimizer"].rule.states, state["slots"], strict=True):
+    for slot, arrays in zip(settings["optimizer"].initial_states(), state["slots"], strict=True):
         tensors.update({f"optimizer.{slot}.{name}": array for name, array in zip(names, arrays, strict=True)})
     tensors["epochs"] = np.array(history.epochs, np.int64)
     tensors.update({f"history.{name}": np.array(values) for name, values in history.history.items()})

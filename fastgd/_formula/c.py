@@ -8,6 +8,7 @@ vector types ``VEC`` and ``MASK``, ``block_function``, ``named_blocks`` and the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .block import Application, Block
 from .declare import Activation, Loss, OptimizerRule
@@ -43,21 +44,32 @@ static inline VEC language_minimum(VEC x, VEC y)
 """
 
 
-def render_formula(formula: Formula) -> str:
-    """The C function of one formula: of its arrays, then its scalars; several results go through pointers."""
+def render_formula(formula: Formula, number: str = "VEC", spellings: Mapping[str, Any] = SPELLINGS) -> str:
+    """The C function of one formula: of its arrays, then its scalars; several results go through pointers.
+
+    Parameters
+    ----------
+    formula : Formula
+    number : str
+        Type of what it computes with.
+    spellings : mapping
+        How that is written.
+    """
     several = formula.outputs > 1
-    parameters = [f"VEC {name}" for name in formula.arrays + formula.scalars]
-    parameters += [f"VEC *_out{k}" for k in range(formula.outputs)] if several else []
+    local = spellings["Name"].format
+    parameters = [f"{number} {local(name)}" for name in formula.arrays + formula.scalars]
+    parameters += [f"{number} *_out{k}" for k in range(formula.outputs)] if several else []
     lines = [
-        f"static inline {'void' if several else 'VEC'} formula_{formula.name}({', '.join(parameters)})",
+        f"static inline {'void' if several else number} formula_{formula.name}({', '.join(parameters)})",
         "{",
     ]
-    lines += [f"    (void){name};" for name in formula.unused()]
+    lines += [f"    (void){local(name)};" for name in formula.unused()]
     defined = set(formula.arrays + formula.scalars)
     for name, expression in formula.body:
-        lines.append(f"    {'' if name in defined else 'VEC '}{name} = {spell(expression, SPELLINGS)};")
+        kind = "" if name in defined else f"{number} "
+        lines.append(f"    {kind}{local(name)} = {spell(expression, spellings)};")
         defined.add(name)
-    results = [spell(result, SPELLINGS) for result in formula.results]
+    results = [spell(result, spellings) for result in formula.results]
     if several:
         lines += [f"    *_out{k} = {result};" for k, result in enumerate(results)]
     else:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from .block import Application, Block
-from .interval import check
+from .interval import admit
 from .language import Formula, FormulaError, read
 from .restraint import RESTRAIN
 
 Function = Callable[..., Any]
 Kind = TypeVar("Kind", bound="Declaration")
 
-LINKS = ("linear", "sigmoid", "softmax", "exp", "expm1")
-TARGETS = ("real", "nonnegative", "positive", "nonzero", "probability", "sign", "class", "label")
+LINKS = ("linear", "sigmoid", "softmax", "exp", "expm1", "mean_and_variance", "increasing")
+NUMBERS = ("real", "nonnegative", "positive", "nonzero", "direction", "probability", "sign")
+TARGETS = (*NUMBERS, "class", "label", "identity")
 DERIVATIVE_OF = ("output", "input")
 
 
@@ -39,10 +40,10 @@ class Declaration:
         self.formula = formula
         self.module = module
         self.ranges = dict(ranges or {})
-        self.parameters: dict[str, float] = {}
+        self.parameters: dict[str, Any] = {}
         self.__doc__ = doc
 
-    def configured(self, **parameters: float) -> Self:
+    def configured(self, **parameters: Any) -> Self:
         """A copy with some parameters set.
 
         Raises
@@ -60,11 +61,11 @@ class Declaration:
         }
         return copy
 
-    def _checked(self, name: str, value: Any) -> float:
+    def _checked(self, name: str, value: Any) -> Any:
         if name not in self.parameters:
             expected = ", ".join(self.parameters) or "none"
             raise TypeError(f"{self.kind} {self.name!r}: got parameter {name!r}, expected one of: {expected}")
-        return check(f"{self.kind} {self.name!r}: {name}", value, self.ranges.get(name, "(-inf, inf)"))
+        return admit(f"{self.kind} {self.name!r}: {name}", value, self.ranges.get(name, "(-inf, inf)"))
 
     def _take_parameters(self) -> None:
         """The formula's scalars, which need defaults, become the parameters."""
@@ -214,16 +215,19 @@ class Loss(Declaration):
     name : str
     formula, derivative_formula : Formula or None
         Value and derivative by the score, of one element. None for a row-wise loss, which is a kernel.
-    link : {"linear", "sigmoid", "softmax", "exp", "expm1"}
+    link : {"linear", "sigmoid", "softmax", "exp", "expm1", "mean_and_variance", "increasing"}
         What turns scores into predictions.
-    target : {"real", "nonnegative", "positive", "nonzero", "probability", "sign", "class", "label"}
-        What targets it takes: any finite number; one of at least 0; above 0; any but 0; a number in [0, 1]; 1 for
-        one class and 0 or -1 for the other; integer labels or rows of probabilities; integer labels or one-hot
-        rows only.
+    target : str
+        What targets it takes: "real", any finite number; "nonnegative", one of at least 0; "positive", above 0;
+        "nonzero", any but 0; "direction", rows that are not all zero; "probability", a number in [0, 1]; "sign", 1
+        for one class and 0 or -1 for the other; "class", integer labels or rows of probabilities; "label", integer
+        labels or one-hot rows only; "identity", integers that are the same for rows that belong together.
     rowwise : bool
         Whether it sees a row of scores at a time.
-    parameters : dict of str to float
-        The formula's scalars in order.
+    outputs_per_target : int
+        How many neighbouring outputs belong to one target: 2 for a mean and a variance.
+    parameters : dict of str to float, tuple of float, bool or None
+        The formula's scalars in order; those of a row-wise loss as they were declared.
     """
 
     kind = "loss"
@@ -238,13 +242,18 @@ class Loss(Declaration):
         link: str,
         target: str,
         ranges: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        link_if: tuple[str, str] | None = None,
+        outputs_per_target: int | str = 1,
     ) -> None:
         super().__init__(name, formula, doc, module, ranges)
         for what, value, expected in (("link", link, LINKS), ("target", target, TARGETS)):
             if value not in expected:
                 raise ValueError(f"loss {name!r}: {what} is {value!r}, expected one of {', '.join(expected)}")
-        self.link = link
+        self._link, self._link_if = link, link_if
         self.target = target
+        self._outputs_per_target = outputs_per_target
+        self.parameters = dict(parameters or {})
         self._derivative: Formula | None = None
         if formula is not None:
             self._check_arrays(formula)
@@ -253,6 +262,7 @@ class Loss(Declaration):
                     f"{formula.where()}: loss {name} returns {formula.outputs} values; return one"
                 )
             self._take_parameters()
+        self._defaults = self.parameters
 
     def _check_arrays(self, formula: Formula) -> None:
         if len(formula.arrays) != 2:
@@ -262,13 +272,48 @@ class Loss(Declaration):
             )
 
     @property
+    def link(self) -> str:
+        """What turns scores into predictions."""
+        if self._link_if is not None and self.parameters[self._link_if[0]]:
+            return self._link_if[1]
+        return self._link
+
+    @property
     def rowwise(self) -> bool:
         return self.formula is None
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each output is a class."""
+        return self.target in ("class", "label")
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether a row's loss depends on the other rows of its batch."""
+        return self.target == "identity"
 
     @property
     def two_sided(self) -> bool:
         """Whether the sign of each score is a class."""
         return self.link == "sigmoid" or self.target == "sign"
+
+    @property
+    def outputs_per_target(self) -> int:
+        """How many neighbouring outputs belong to one target."""
+        given = self._outputs_per_target
+        return len(self.parameters[given]) if isinstance(given, str) else given
+
+    @property
+    def is_default(self) -> bool:
+        """Whether all parameters are as they were declared."""
+        return self.parameters == self._defaults
+
+    def scalars(self, n_outputs: int) -> list[float]:
+        """The parameters in a row, as kernels read them: weights of classes that are None are ones."""
+        flat: list[float] = []
+        for value in self.parameters.values():
+            flat += [1.0] * n_outputs if value is None else value if isinstance(value, tuple) else [float(value)]
+        return flat
 
     def derivative(self, function: Function) -> Function:
         """Decorator that declares the derivative of the loss by the score."""
@@ -310,9 +355,7 @@ class Loss(Declaration):
             )
         return self.formula
 
-    def __call__(
-        self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: float
-    ) -> Any:
+    def __call__(self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: Any) -> Any:
         """Elementwise values with NumPy, or, without arrays, a copy with other parameters."""
         chosen = self.configured(**parameters) if parameters else self
         if scores is None:
@@ -558,9 +601,46 @@ def loss(
     return declare
 
 
-def rowwise_loss(name: str, *, link: str, target: str, doc: str, module: str) -> Loss:
-    """Declare a loss that needs a whole row of scores; each backend has its kernel, written by hand."""
-    return LOSSES.add(Loss(name, None, doc, module, link=link, target=target))
+def rowwise_loss(
+    name: str,
+    *,
+    link: str,
+    target: str,
+    doc: str,
+    module: str,
+    parameters: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, str] | None = None,
+    link_if: tuple[str, str] | None = None,
+    outputs_per_target: int | str = 1,
+) -> Loss:
+    """Declare a loss that needs a whole row of scores; each backend has its kernel, written by hand.
+
+    Parameters
+    ----------
+    name, link, target, doc, module : str
+    parameters : dict, optional
+        Names and defaults, in the order in which kernels read them.
+    ranges : dict of str to str, optional
+        What they may be, in the words of `fastgd._formula.interval.admit`.
+    link_if : tuple of a flag's name and a link, optional
+        The link that stands in for `link` where that flag is set.
+    outputs_per_target : int or str
+        How many neighbouring outputs belong to one target, or the parameter that has one element for each.
+    """
+    return LOSSES.add(
+        Loss(
+            name,
+            None,
+            doc,
+            module,
+            link=link,
+            target=target,
+            ranges=ranges,
+            parameters=parameters,
+            link_if=link_if,
+            outputs_per_target=outputs_per_target,
+        )
+    )
 
 
 def optimizer(*, source: str = "") -> Callable[[Function], OptimizerRule]:

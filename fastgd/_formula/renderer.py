@@ -14,6 +14,7 @@ from typing import Any
 
 OPERATORS: dict[str, Any] = {
     "Constant": repr,
+    "Name": "{0}",
     "USub": "(-{0})",
     "Add": "({0} + {1})",
     "Sub": "({0} - {1})",
@@ -41,7 +42,7 @@ def spell(node: ast.expr, spellings: Mapping[str, Any]) -> str:
         case ast.Constant(value):
             return spellings["Constant"](value)
         case ast.Name(name):
-            return name
+            return spellings["Name"].format(name)
         case ast.UnaryOp(operator, operand):
             return fill(type(operator).__name__, operand)
         case ast.BinOp(left, operator, right):

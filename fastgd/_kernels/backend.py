@@ -5,7 +5,7 @@ Whoever calls a backend has checked everything; a backend checks nothing and nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -86,8 +86,8 @@ class Network(Protocol):
     def get_weights(self) -> list[Array]:
         """Fresh copies: [W1, b1, W2, ...], with gain and shift of a normalisation in its place."""
 
-    def set_weights(self, weights: Iterable[Array]) -> None:
-        """Replace all of them, one after the other, by real numbers of any dtype."""
+    def set_weights(self, weights: Iterable[Array | Iterator[Array]]) -> None:
+        """Replace all of them, one after the other, by real numbers of any dtype; a matrix may come in pieces."""
 
     def get_statistics(self) -> list[Array]:
         """Fresh copies of running means and variances: [mean, variance] of each batch normalisation."""
@@ -193,8 +193,8 @@ class Backend(Protocol):
     def permutation(self, seed: int, epoch: int, n: int) -> Array:
         """The order of n rows in an epoch, intp."""
 
-    def uniform(self, seed: int, stream: int, substream: int, count: int) -> Array:
-        """The first `count` draws of a stream: float64 in [0, 1)."""
+    def uniform(self, seed: int, stream: int, substream: int, count: int, start: int = 0) -> Array:
+        """As many draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
 
     def first_nonfinite(self, array: Array, dtype: Any) -> tuple[int, int] | None:
         """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""

@@ -386,7 +386,7 @@ CONTRACTS = {
     for name, text in {
         "dense_forward": "x[N,I] w[I,O] b[O] -> out[N,O] kept[N,O]?",
         "dense_backward": "x[N,I] w[I,O] kept[N,O] d_out[N,O] -> dx[N,I] dw[I,O] db[O]",
-        "loss_gradient": "scores[N,O] targets[N,O]|[N]:label(O) sample_weight[N]:float64? -> out[N,O]",
+        "loss_gradient": "scores[N,O] targets[N,T]|[N]:label(O) sample_weight[N]:float64? -> out[N,O]",
         "parameter_update": "w[...] g[...] states[...]* -> w[...] states[...]*",
     }.items()
 }

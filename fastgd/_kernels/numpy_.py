@@ -6,7 +6,7 @@ losses are summed in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -173,7 +173,7 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
 def row_losses(scores: Array, targets: Array, loss: Loss) -> tuple[Array, Array]:
     """The loss of each row, float64 (N,), and the derivative of each element's or row's loss by its score."""
     if loss.rowwise:
-        values, gradients = ROWWISE_LOSSES[loss.name](scores, targets)
+        values, gradients = ROWWISE_LOSSES[loss.name](scores, targets, **loss.parameters)
         return values.astype(np.float64), gradients
     derivative = loss.derivative_formula
     assert derivative is not None
@@ -188,28 +188,127 @@ def softmax(scores: Array) -> Array:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_cross_entropy(scores: Array, targets: Array) -> tuple[Array, Array]:
-    """l = -sum_c t_c log softmax(z)_c, dl/dz = softmax(z) sum_c t_c - t."""
-    t = one_hot(targets, scores)
+def softmax_cross_entropy(
+    scores: Array, targets: Array, *, label_smoothing: float = 0.0, class_weight: Sequence[float] | None = None
+) -> tuple[Array, Array]:
+    """l = -sum_c u_c log softmax(z)_c, dl/dz = softmax(z) sum_c u_c - u, with the targets u mixed."""
+    u = mixed_targets(targets, scores, label_smoothing, class_weight)
     shifted = scores - scores.max(axis=1, keepdims=True)
     log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    values = (t * (log_total - shifted)).sum(axis=1)
-    return values, softmax(scores) * t.sum(axis=1, keepdims=True) - t
+    values = (u * (log_total - shifted)).sum(axis=1)
+    return values, softmax(scores) * u.sum(axis=1, keepdims=True) - u
 
 
-def multiclass_hinge(scores: Array, targets: Array) -> tuple[Array, Array]:
-    """l = sum of max(0, 1 + z_c - z_y) over the wrong classes c (Weston & Watkins 1999)."""
+def mixed_targets(
+    targets: Array, scores: Array, label_smoothing: float, class_weight: Sequence[float] | None
+) -> Array:
+    """u_c = weight_c (t_c (1 - smoothing) + smoothing / C), in the dtype of the scores."""
+    mixed = one_hot(targets, scores) * (1 - label_smoothing) + label_smoothing / scores.shape[1]
+    if class_weight is not None:
+        mixed = mixed * np.array(class_weight, scores.dtype)
+    return mixed.astype(scores.dtype, copy=False)
+
+
+def kl_divergence(scores: Array, targets: Array) -> tuple[Array, Array]:
+    """The cross-entropy less the entropy of the targets."""
+    values, gradients = softmax_cross_entropy(scores, targets)
+    t = one_hot(targets, scores)
+    return values + (t * np.log(np.where(t > 0, t, 1))).sum(axis=1), gradients
+
+
+def softmax_focal_cross_entropy(
+    scores: Array,
+    targets: Array,
+    *,
+    gamma: float,
+    label_smoothing: float,
+    class_weight: Sequence[float] | None,
+) -> tuple[Array, Array]:
+    """l = -sum_c u_c q_c^gamma log p_c with p = softmax(z), q = 1 - p."""
+    u = mixed_targets(targets, scores, label_smoothing, class_weight)
+    likeliest = np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None]
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    others = np.where(likeliest, 0, exponentials).sum(axis=1, keepdims=True)
+    p, log_p = exponentials / (1 + others), shifted - np.log1p(others)
+    # What the likeliest class lacks of 1 is summed up: a difference would have lost its digits.
+    q = np.where(likeliest, others, 1 + others - exponentials) / (1 + others)
+    some = np.maximum(q, np.finfo(scores.dtype).smallest_normal)
+    weight = u * some ** scores.dtype.type(gamma)
+    slopes = weight * (gamma * p * log_p / some - 1)
+    rest = slopes.sum(axis=1, keepdims=True) - slopes
+    return -(weight * log_p).sum(axis=1), slopes * q - p * rest
+
+
+def multiclass_hinge(
+    scores: Array, targets: Array, *, crammer_singer: bool, squared: bool
+) -> tuple[Array, Array]:
+    """l = sum of max(0, 1 + z_c - z_y) over the wrong classes c, or the largest of them; or of the squares."""
     t = one_hot(targets, scores)
     right = (t * scores).sum(axis=1, keepdims=True)
     margins = np.where(t == 1, 0, 1 + scores - right).astype(scores.dtype)
-    violated = (margins > 0).astype(scores.dtype)
+    if crammer_singer:
+        nearest = np.where(t == 1, -np.inf, scores).argmax(axis=1)[:, None]
+        margins = np.where(np.arange(scores.shape[1]) == nearest, margins, 0)
     # The maximum lets a NaN through, where a comparison would hide it.
-    return np.maximum(margins, 0).sum(axis=1), violated - t * violated.sum(axis=1, keepdims=True)
+    margins = np.maximum(margins, 0)
+    slopes = 2 * margins if squared else (margins > 0).astype(scores.dtype)
+    return (margins**2 if squared else margins).sum(axis=1), slopes - t * slopes.sum(axis=1, keepdims=True)
 
 
-ROWWISE_LOSSES: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
+def gaussian_nll(scores: Array, targets: Array) -> tuple[Array, Array]:
+    """l = (s + (m - y)^2 e^-s) / 2, the mean over targets; m and s, the logarithm of the variance, are neighbours."""
+    mean, log_variance = scores[:, 0::2], scores[:, 1::2]
+    error, precision = mean - targets, np.exp(-log_variance / 2)
+    # No error is none, however infinite the precision.
+    distance = np.where(error == 0, 0, error * precision)
+    of_mean = np.where(error == 0, 0, distance * precision)
+    gradients = np.stack([of_mean, (1 - distance**2) / 2], axis=2).reshape(scores.shape)
+    return ((log_variance + distance**2) / 2).mean(axis=1), gradients / targets.shape[1]
+
+
+def cosine_similarity(scores: Array, targets: Array) -> tuple[Array, Array]:
+    """l = 1 - cos, which is half the squared distance of the unit vectors; 1 for scores that are all zero."""
+    unit, length = unit_rows(scores)
+    difference = unit - unit_rows(targets)[0]
+    values = (difference**2).sum(axis=1, keepdims=True) / 2
+    zero = length == 0
+    gradients = np.where(zero, 0, (difference - values * unit) / np.where(zero, 1, length))
+    return np.where(zero, 1, values)[:, 0], gradients
+
+
+def unit_rows(rows: Array) -> tuple[Array, Array]:
+    """Rows over their lengths, and the lengths (n, 1). The largest element is taken out, lest a square overflow."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    shares = rows / np.where(largest == 0, 1, largest)
+    root = np.sqrt((shares**2).sum(axis=1, keepdims=True))
+    return shares / np.where(largest == 0, 1, root), largest * root
+
+
+def quantiles(
+    scores: Array, targets: Array, *, non_crossing: bool, levels: Sequence[float]
+) -> tuple[Array, Array]:
+    """l = mean of level (y - q) or (1 - level) (q - y) over targets and levels, whose scores are neighbours."""
+    grouped = scores.reshape(len(scores), -1, len(levels))
+    level = np.array(levels, scores.dtype)
+    error = (increasing(grouped) if non_crossing else grouped) - targets[:, :, None]
+    slopes = np.where(error > 0, 1 - level, np.where(error < 0, -level, error)).astype(scores.dtype)
+    values = (slopes * error).reshape(len(scores), -1).mean(axis=1)
+    if non_crossing:
+        # A score moves its own quantile and all above.
+        slopes = slopes[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
+        slopes[:, :, 1:] *= sigmoid(grouped[:, :, 1:])
+    return values, slopes.reshape(scores.shape) / scores.dtype.type(scores.shape[1])
+
+
+ROWWISE_LOSSES: dict[str, Callable[..., tuple[Array, Array]]] = {
     "softmax_cross_entropy": softmax_cross_entropy,
+    "softmax_focal_cross_entropy": softmax_focal_cross_entropy,
+    "kl_divergence": kl_divergence,
     "multiclass_hinge": multiclass_hinge,
+    "gaussian_nll": gaussian_nll,
+    "cosine_similarity": cosine_similarity,
+    "quantiles": quantiles,
 }
 
 
@@ -229,12 +328,27 @@ def sigmoid(scores: Array) -> Array:
     return numerator / (1 + e)
 
 
+def mean_and_variance(grouped: Array) -> Array:
+    """The exponential of the second of each two."""
+    return np.stack([grouped[:, :, 0], np.exp(grouped[:, :, 1])], axis=2)
+
+
+def increasing(grouped: Array) -> Array:
+    """The first of each group as it is, each further one the one before plus softplus of its score."""
+    steps = grouped[:, :, 1:]
+    rises = np.maximum(steps, 0) + np.log1p(np.exp(-np.abs(steps)))
+    return np.concatenate([grouped[:, :, :1], rises], axis=2).cumsum(axis=2)
+
+
+# Of scores (n, targets, outputs per target).
 LINKS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda scores: scores,
     "sigmoid": sigmoid,
     "softmax": softmax,
     "exp": np.exp,
     "expm1": np.expm1,
+    "mean_and_variance": mean_and_variance,
+    "increasing": increasing,
 }
 
 
@@ -295,9 +409,9 @@ class Network:
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in self.weights]
 
-    def set_weights(self, weights: Iterable[Array]) -> None:
+    def set_weights(self, weights: Iterable[Array | Iterator[Array]]) -> None:
         for array, given in zip(self.weights, weights, strict=True):
-            array[...] = given
+            array[...] = np.concatenate(list(given)) if isinstance(given, Iterator) else given
 
     def get_statistics(self) -> list[Array]:
         return [array.copy() for arrays in self.running.values() for array in arrays]
@@ -465,13 +579,14 @@ class Network:
     def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         result = self.forward(X, layer + 1)[-1].output
         if link and self.loss is not None and layer == len(self.layers) - 1:
-            result = LINKS[self.loss.link](result)
+            grouped = result.reshape(len(result), -1, self.loss.outputs_per_target)
+            result = LINKS[self.loss.link](grouped).reshape(result.shape)
         out[...] = result
 
 
 def correct(scores: Array, targets: Array, loss: Loss) -> Array:
     """1 for each row that is classified as its target, 0 for one that is not; NaN for a loss without classes."""
-    if loss.target in ("class", "label"):
+    if loss.by_class:
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return (scores.argmax(axis=1) == labels).astype(np.float64)
     if loss.two_sided:

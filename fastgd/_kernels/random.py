@@ -20,6 +20,9 @@ SHUFFLE_STREAM = 1
 INITIAL_WEIGHTS_STREAM = 2
 """Weights at the start; the substream is the layer."""
 
+SEARCH_STREAM = 4
+"""What random search tries; the substream is the iteration."""
+
 MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 WORD = 0xFFFFFFFF
@@ -60,8 +63,10 @@ def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
     return c0, c1, c2, c3
 
 
-def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[np.float64]:
-    """The first draws of a stream.
+def uniform(
+    seed: int, stream: int, substream: int, count: int, start: int = 0
+) -> npt.NDArray[np.float64]:
+    """Draws of a stream, one after the other.
 
     Parameters
     ----------
@@ -70,6 +75,8 @@ def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[n
     stream, substream : int
         From 0 to 2**32 - 1.
     count : int
+    start : int
+        Number of the first one; even.
 
     Returns
     -------
@@ -80,7 +87,7 @@ def uniform(seed: int, stream: int, substream: int, count: int) -> npt.NDArray[n
     draws = np.empty((n_blocks, 2))
     for first in range(0, n_blocks, BLOCKS_AT_ONCE):
         last = min(first + BLOCKS_AT_ONCE, n_blocks)
-        index = np.arange(first, last, dtype=np.uint64)
+        index = np.arange(start // 2 + first, start // 2 + last, dtype=np.uint64)
         which = [np.full(len(index), word, np.uint64) for word in (stream, substream)]
         words = philox4x32((index & LOW, index >> HIGH, *which), (seed & WORD, seed >> 32))
         for k in range(2):

@@ -223,48 +223,164 @@ def elementwise_loss_rows() -> dict[str, list]:
     }
 
 
-def softmax_row(z: list[float], target: list[float]) -> list:
-    """Softmax cross-entropy of one row: [z, target, loss, gradient]."""
-    from mpmath import exp, fsum, log, mpf
+def mixed(target: list[float], label_smoothing: float, class_weight: tuple[float, ...] | None) -> list:
+    """The target of each class drawn towards 1/C, times the weight of the class."""
+    from mpmath import mpf
+
+    weight, smoothing = class_weight or (1.0,) * len(target), mpf(label_smoothing)
+    return [
+        mpf(v) * ((1 - smoothing) * mpf(t) + smoothing / len(target)) for v, t in zip(weight, target, strict=True)
+    ]
+
+
+def probabilities(z: list[float]) -> list:
+    """e^z over its sum."""
+    from mpmath import exp, fsum, mpf
 
     exponentials = [exp(mpf(s)) for s in z]
-    total = fsum(exponentials)
-    loss = fsum(mpf(t) * (log(total) - mpf(s)) for s, t in zip(z, target, strict=True))
-    gradient = [float(e / total - mpf(t)) for e, t in zip(exponentials, target, strict=True)]
-    return [z, target, float(loss), gradient]
+    return [e / fsum(exponentials) for e in exponentials]
 
 
-def hinge_row(z: list[float], label: int) -> list:
-    """Multiclass hinge of one row: [z, label, loss, gradient]."""
+def softmax_row(z, target, label_smoothing=0.0, class_weight=None) -> tuple:
+    """Cross-entropy of one row, and its gradient."""
+    from mpmath import fsum, log
+
+    u, p = mixed(target, label_smoothing, class_weight), probabilities(z)
+    return -fsum(u_c * log(p_c) for u_c, p_c in zip(u, p, strict=True)), [
+        p_c * fsum(u) - u_c for u_c, p_c in zip(u, p, strict=True)
+    ]
+
+
+def kl_row(z, target) -> tuple:
+    """The cross-entropy less the target's entropy, and the gradient."""
+    from mpmath import fsum, log, mpf
+
+    loss, gradient = softmax_row(z, target)
+    return loss + fsum(mpf(t) * log(mpf(t)) for t in target if t > 0), gradient
+
+
+def focal_row(z, target, gamma=2.0, label_smoothing=0.0, class_weight=None) -> tuple:
+    """Focal loss of one row, and its gradient by the chain rule through the probabilities."""
+    from mpmath import fsum, log, mpf
+
+    u, p, power = mixed(target, label_smoothing, class_weight), probabilities(z), mpf(gamma)
+    slopes = [
+        u_c * (power * (1 - p_c) ** (power - 1) * log(p_c) - (1 - p_c) ** power / p_c)
+        for u_c, p_c in zip(u, p, strict=True)
+    ]
+    mean = fsum(s * p_c for s, p_c in zip(slopes, p, strict=True))
+    loss = -fsum(u_c * (1 - p_c) ** power * log(p_c) for u_c, p_c in zip(u, p, strict=True))
+    return loss, [p_c * (s - mean) for s, p_c in zip(slopes, p, strict=True)]
+
+
+def hinge_row(z, label, crammer_singer=False, squared=False) -> tuple:
+    """Multiclass hinge of one row, and its gradient."""
     from mpmath import fsum, mpf
 
-    margins = [0 if c == label else 1 + mpf(z[c]) - mpf(z[label]) for c in range(len(z))]
-    gradient = [float(m > 0) for m in margins]
-    gradient[label] = -sum(gradient)
-    return [z, label, float(fsum(m for m in margins if m > 0)), gradient]
+    margins = [mpf(0) if c == label else max(mpf(0), 1 + mpf(z[c]) - mpf(z[label])) for c in range(len(z))]
+    if crammer_singer:
+        nearest = max((c for c in range(len(z)) if c != label), key=lambda c: z[c])
+        margins = [m if c == nearest else mpf(0) for c, m in enumerate(margins)]
+    gradient = [2 * m if squared else mpf(m > 0) for m in margins]
+    gradient[label] = -fsum(gradient)
+    return fsum(m**2 if squared else m for m in margins), gradient
 
 
-def row_loss_rows() -> dict[str, list]:
-    """Rows of four classes at several scales, with labels; for cross-entropy also rows of probabilities."""
+def gaussian_row(z, target) -> tuple:
+    """Means and logarithms of variances in turn; the mean over the targets."""
+    from mpmath import exp, fsum, mpf
+
+    losses, gradient = [], []
+    for mean, s, y in zip(map(mpf, z[0::2]), map(mpf, z[1::2]), map(mpf, target), strict=True):
+        losses.append((s + (y - mean) ** 2 / exp(s)) / 2)
+        gradient += [(mean - y) / exp(s) / len(target), (1 - (y - mean) ** 2 / exp(s)) / 2 / len(target)]
+    return fsum(losses) / len(target), gradient
+
+
+def cosine_row(z, target) -> tuple:
+    """One less the cosine, and the gradient by the scores."""
+    from mpmath import fsum, mpf, sqrt
+
+    z, target = [mpf(s) for s in z], [mpf(y) for y in target]
+    length, other = sqrt(fsum(s**2 for s in z)), sqrt(fsum(y**2 for y in target))
+    cosine = fsum(s * y for s, y in zip(z, target, strict=True)) / length / other
+    return 1 - cosine, [(cosine * s / length - y / other) / length for s, y in zip(z, target, strict=True)]
+
+
+def quantiles_row(z, target, non_crossing=False, levels=(0.1, 0.5, 0.9)) -> tuple:
+    """The mean over targets and levels; if they must not cross, all after the first are increments."""
+    from mpmath import exp, fsum, log, mpf, sign
+
+    losses, gradient, count = [], [], len(levels)
+    for k, y in enumerate(map(mpf, target)):
+        scores = [mpf(s) for s in z[k * count : (k + 1) * count]]
+        quantiles, rates = list(scores), [mpf(1)] * count
+        for i in range(1, count if non_crossing else 0):
+            quantiles[i] = quantiles[i - 1] + log(1 + exp(scores[i]))
+            rates[i] = 1 / (1 + exp(-scores[i]))
+        errors = [q - y for q in quantiles]
+        slopes = [(sign(e) + 1) / 2 - mpf(level) * abs(sign(e)) for e, level in zip(errors, levels, strict=True)]
+        losses += [s * e for s, e in zip(slopes, errors, strict=True)]
+        gradient += [
+            rates[i] * (fsum(slopes[i:]) if non_crossing else slopes[i]) / len(z) for i in range(count)
+        ]
+    return fsum(losses) / len(z), gradient
+
+
+ROW_LOSSES = {
+    "softmax_cross_entropy": softmax_row,
+    "softmax_focal_cross_entropy": focal_row,
+    "kl_divergence": kl_row,
+    "multiclass_hinge": hinge_row,
+    "gaussian_nll": gaussian_row,
+    "cosine_similarity": cosine_row,
+    "quantiles": quantiles_row,
+}
+
+# Parameters other than the defaults. What they are multiplied with is exact in either precision.
+CONFIGURED_ROW_LOSSES = [
+    ("softmax_cross_entropy", {"label_smoothing": 0.25}),
+    ("softmax_cross_entropy", {"label_smoothing": 0.125, "class_weight": (1.0, 0.5, 3.0, 0.0)}),
+    ("softmax_focal_cross_entropy", {"gamma": 0.0}),
+    ("softmax_focal_cross_entropy", {"gamma": 0.5}),
+    ("softmax_focal_cross_entropy", {"gamma": 3.0, "label_smoothing": 0.125, "class_weight": (1.0, 0.5, 3.0, 2.0)}),
+    ("multiclass_hinge", {"crammer_singer": True}),
+    ("multiclass_hinge", {"squared": True}),
+    ("multiclass_hinge", {"crammer_singer": True, "squared": True}),
+    ("quantiles", {"levels": (0.25, 0.75)}),
+    ("quantiles", {"levels": (0.125, 0.5, 0.75, 0.875), "non_crossing": True}),
+]
+
+
+def row_inputs(name: str, parameters: dict) -> list[tuple]:
+    """Scores at several scales, and targets of the loss's kind: of four classes, or real numbers."""
     draw = np.random.default_rng(20)
     scales = np.repeat([1e-3, 0.3, 1.0, 5.0, 40.0, 300.0], 10)
-    scores = to_float32(draw.normal(size=(60, 4)) * scales[:, None])
+    # Where the loss has an exponential of the score, float32 holds no larger ones.
+    scales = np.minimum(scales, 5.0) if name == "gaussian_nll" else scales
+    n_outputs = 2 * len(parameters.get("levels", (0.1, 0.5, 0.9))) if name == "quantiles" else 4
+    scores = to_float32(draw.normal(size=(60, n_outputs)) * scales[:, None]).tolist()
     labels = draw.integers(4, size=60)
     # Probabilities that are multiples of 1/64 add up to one exactly in either precision.
     shares = draw.multinomial(64, [0.1, 0.2, 0.3, 0.4], size=60) / 64
-    on_the_margin = [1.0, 0.0, 2.0, -1.0]
-    one_hot = np.eye(4)[labels]
-    return {
-        "softmax_cross_entropy": [
-            softmax_row(z, t)
-            for targets in (one_hot, shares)
-            for z, t in zip(scores.tolist(), targets.tolist(), strict=True)
-        ],
-        "multiclass_hinge": [
-            hinge_row(z, c)
-            for z, c in zip([*scores.tolist(), on_the_margin], [*labels.tolist(), 2], strict=True)
-        ],
-    }
+    if name == "multiclass_hinge":
+        return list(zip([*scores, [1.0, 0.0, 2.0, -1.0]], [*labels.tolist(), 2], strict=True))
+    if name == "cosine_similarity":
+        numbers = to_float32(draw.normal(size=(60, 4))).tolist()
+        same = [scores[0], scores[-1]]
+        return [*zip(scores, numbers, strict=True), *zip(same, same, strict=True)]
+    if name in ("gaussian_nll", "quantiles"):
+        return list(zip(scores, to_float32(draw.normal(size=(60, 2))).tolist(), strict=True))
+    return [pair for rows in (np.eye(4)[labels], shares) for pair in zip(scores, rows.tolist(), strict=True)]
+
+
+def row_loss_rows(name: str, parameters: dict | None = None) -> list:
+    """[scores, target, loss, gradient] of one loss over rows."""
+    rows = []
+    for z, target in row_inputs(name, parameters or {}):
+        loss, gradient = ROW_LOSSES[name](z, target, **(parameters or {}))
+        rows.append([z, target, float(loss), [float(g) for g in gradient]])
+    return rows
 
 
 # -------------------------------------------------------------------------------------------------- networks
@@ -463,7 +579,10 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     with mpmath.workdps(WORKING_DIGITS):
         write("activations", ["mpmath"], activation_rows())
-        write("losses", ["mpmath"], {**elementwise_loss_rows(), **row_loss_rows()})
+        of_rows = {name: row_loss_rows(name) for name in ROW_LOSSES}
+        write("losses", ["mpmath"], {**elementwise_loss_rows(), **of_rows})
+        configured = [[name, given, row_loss_rows(name, given)] for name, given in CONFIGURED_ROW_LOSSES]
+        write("configured_losses", ["mpmath"], {"losses": configured})
     write("torch_network", ["torch"], torch_network())
     write("optax_network", ["jax", "optax"], optax_network())
     drawn = {"torch": torch_initializers(), "keras": keras_initializers(), "sklearn": sklearn_initializers()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,13 @@ class Loss:
     link : callable
         What `predict` applies to the scores.
     target : str
-        "real", "nonnegative", "positive", "nonzero", "probability" (each in [0, 1]), "sign" (1 for one class, 0 or
-        -1 for the other), "class" (labels or rows of probabilities) or "label" (labels or one-hot rows).
+        "real", "nonnegative", "positive", "nonzero", "direction" (rows that are not all zero), "probability" (each in
+        [0, 1]), "sign" (1 for one class, 0 or -1 for the other), "class" (labels or rows of probabilities) or "label"
+        (labels or one-hot rows).
     rowwise : bool
         Whether a row has one loss rather than one for each output.
+    outputs_per_target : int
+        How many neighbouring outputs belong to one target.
     kinks : callable, optional
         (z, y) -> arrays whose signs change where the first or second derivative jumps.
     """
@@ -45,6 +48,7 @@ class Loss:
     link: Callable[[np.ndarray], np.ndarray] = identity
     target: str = "real"
     rowwise: bool = False
+    outputs_per_target: int = 1
     kinks: Callable[[np.ndarray, np.ndarray], list[np.ndarray]] = lambda z, y: []
 
 
@@ -287,20 +291,110 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def softmax_cross_entropy_value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """-sum_c t_c log p_c."""
-    return (target_rows(y, z.shape[1]) * (log_sum_exp(z) - z)).sum(axis=1)
+def mixed_targets(
+    y: np.ndarray, n_classes: int, label_smoothing: float, class_weight: Sequence[float] | None
+) -> np.ndarray:
+    """Each class's target drawn towards 1/C, times the weight of the class."""
+    weight = np.ones(n_classes) if class_weight is None else np.array(class_weight)
+    return weight * ((1.0 - label_smoothing) * target_rows(y, n_classes) + label_smoothing / n_classes)
 
 
-def softmax_cross_entropy_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """p - t."""
-    return softmax(z) - target_rows(y, z.shape[1])
+def softmax_cross_entropy(label_smoothing: float = 0.0, class_weight: Sequence[float] | None = None) -> Loss:
+    """-sum_c u_c log p_c; the gradient is p sum_c u_c - u."""
+
+    def mixed(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return mixed_targets(y, z.shape[1], label_smoothing, class_weight)
+
+    def gradient_of(sign: float) -> Pairwise:
+        return lambda z, y: softmax(z) * mixed(z, y).sum(axis=1, keepdims=True) + sign * mixed(z, y)
+
+    # The largest score, the logarithm, and each class's score, as a stable implementation adds them.
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (mixed(z, y) * (abs(z).max(axis=1, keepdims=True) + np.log(z.shape[1]) + abs(z))).sum(axis=1)
+
+    return Loss(
+        value=lambda z, y: (mixed(z, y) * (log_sum_exp(z) - z)).sum(axis=1),
+        gradient=gradient_of(-1.0),
+        terms=terms,
+        gradient_terms=gradient_of(1.0),
+        link=softmax,
+        target="class",
+        rowwise=True,
+    )
 
 
-def softmax_cross_entropy_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The largest score, the logarithm, and the score of the target, as a stable implementation adds them."""
-    rows = target_rows(y, z.shape[1])
-    return abs(z).max(axis=1) + np.log(z.shape[1]) + (rows * abs(z)).sum(axis=1)
+def kl_divergence() -> Loss:
+    """sum_c t_c (log t_c - log p_c)."""
+    cross_entropy = softmax_cross_entropy()
+
+    def entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        t = target_rows(y, z.shape[1])
+        return -(t * np.log(np.where(t > 0.0, t, 1.0))).sum(axis=1)
+
+    return replace(
+        cross_entropy,
+        value=lambda z, y: cross_entropy.value(z, y) - entropy(z, y),
+        terms=lambda z, y: cross_entropy.terms(z, y) + entropy(z, y),
+    )
+
+
+def without_each(values: np.ndarray) -> np.ndarray:
+    """For each column the sum of the others, added up without it."""
+    others = ~np.eye(values.shape[1], dtype=bool)
+    return np.stack([values[:, keep].sum(axis=1) for keep in others], axis=1)
+
+
+def softmax_focal_cross_entropy(
+    gamma: float = 2.0, label_smoothing: float = 0.0, class_weight: Sequence[float] | None = None
+) -> Loss:
+    """-sum_c u_c q_c^gamma log p_c, with q_c the sum of the other classes' probabilities."""
+
+    def parts(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        u = mixed_targets(y, z.shape[1], label_smoothing, class_weight)
+        log_p = z - log_sum_exp(z)
+        # Of all but one class by itself: what a probability near 1 lacks of it.
+        log_q = np.stack(
+            [log_sum_exp(np.delete(z, c, axis=1))[:, 0] for c in range(z.shape[1])], axis=1
+        ) - log_sum_exp(z)
+        log_p = np.where(log_q < -1.0, np.log1p(-np.exp(np.minimum(log_q, -1.0))), log_p)
+        return u, log_p, log_q
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        u, log_p, log_q = parts(z, y)
+        return -(u * np.exp(gamma * log_q) * log_p).sum(axis=1)
+
+    def slopes(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """p df/dp of each class's loss f, with its sign changed."""
+        u, log_p, log_q = parts(z, y)
+        ratio = np.where(log_q < -700.0, 1.0, -log_p * np.exp(log_p - np.maximum(log_q, -700.0)))
+        return u * np.exp(gamma * log_q) * (gamma * ratio + 1.0)
+
+    def gradient_of(sign: float) -> Pairwise:
+        def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+            _, log_p, log_q = parts(z, y)
+            s = slopes(z, y)
+            return np.exp(log_p) * without_each(s) + sign * s * np.exp(log_q)
+
+        return gradient
+
+    # Scores less the largest are rounded before the exponential, and gamma multiplies what the logarithm of q errs by.
+    def conditioning(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        spread = np.ptp(z, axis=1, keepdims=True)
+        return (1.0 + gamma) * (1.0 + spread) + gamma * np.minimum(abs(parts(z, y)[2]), 1.0 + spread)
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        u, log_p, log_q = parts(z, y)
+        return (conditioning(z, y) * u * np.exp(gamma * log_q) * abs(log_p)).sum(axis=1)
+
+    return Loss(
+        value=value,
+        gradient=gradient_of(-1.0),
+        terms=terms,
+        gradient_terms=lambda z, y: conditioning(z, y).max(axis=1, keepdims=True) * gradient_of(1.0)(z, y),
+        link=softmax,
+        target="class",
+        rowwise=True,
+    )
 
 
 def margins(z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -309,21 +403,157 @@ def margins(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(rows == 1.0, 0.0, 1.0 + z - (rows * z).sum(axis=1, keepdims=True))
 
 
-def multiclass_hinge_value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weston & Watkins 1999: sum over the wrong classes of max(0, 1 + z_c - z_y)."""
-    return np.maximum(margins(z, y), 0.0).sum(axis=1)
+def multiclass_hinge(crammer_singer: bool = False, squared: bool = False) -> Loss:
+    """The sum of max(0, 1 + z_c - z_y), or of its square, over the wrong classes; or the largest of them alone."""
+    power = 2 if squared else 1
+
+    def counted(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if not crammer_singer:
+            return margins(z, y)
+        wrong = np.where(target_rows(y, z.shape[1]) == 1.0, -np.inf, z)
+        first = wrong.argmax(axis=1)[:, None] == np.arange(z.shape[1])
+        return np.where(first, margins(z, y), 0.0)
+
+    def slopes(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        short = counted(z, y)
+        return power * np.maximum(short, 0.0) ** (power - 1) * (short > 0.0)
+
+    def gradient_of(sign: float, slopes: Pairwise) -> Pairwise:
+        def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+            s = slopes(z, y)
+            return s + sign * target_rows(y, z.shape[1]) * s.sum(axis=1, keepdims=True)
+
+        return gradient
+
+    # 1 + |z_c| + |z_y| of the classes that count, or that a rounding may make count.
+    def margin_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        right = (target_rows(y, z.shape[1]) * abs(z)).sum(axis=1, keepdims=True)
+        nearly = counted(z, y) > (0.0 if power == 1 else -1e-5 * (1.0 + abs(z) + right))
+        return np.where(nearly & (counted(z, y) != 0.0), 1.0 + abs(z) + right, 0.0)
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        scale = 1.0 if power == 1 else 2.0 * np.maximum(counted(z, y), 0.0) + 1e-6
+        return (scale * margin_terms(z, y)).sum(axis=1)
+
+    def kinks(z: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        # Which class is the nearest changes where two scores are equal.
+        return [margins(z, y), *([z[:, :, None] - z[:, None, :]] if crammer_singer else [])]
+
+    return Loss(
+        value=lambda z, y: (np.maximum(counted(z, y), 0.0) ** power).sum(axis=1),
+        gradient=gradient_of(-1.0, slopes),
+        terms=terms,
+        gradient_terms=gradient_of(1.0, slopes if power == 1 else lambda z, y: 2.0 * margin_terms(z, y)),
+        target="label",
+        rowwise=True,
+        kinks=kinks,
+    )
 
 
-def multiclass_hinge_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """1 for each class that violates the margin; minus their number for the right class."""
-    violated = (margins(z, y) > 0.0).astype(float)
-    return violated - target_rows(y, z.shape[1]) * violated.sum(axis=1, keepdims=True)
+def gaussian_nll() -> Loss:
+    """(s + (m - y)^2 / e^s) / 2 for each target, and the mean; scores are m and s in turn."""
+
+    def split(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return z[:, 0::2], z[:, 1::2]
+
+    def joined(of_mean: np.ndarray, of_log_variance: np.ndarray) -> np.ndarray:
+        both = np.empty((len(of_mean), 2 * of_mean.shape[1]))
+        both[:, 0::2], both[:, 1::2] = of_mean, of_log_variance
+        return both / of_mean.shape[1]
+
+    def link(z: np.ndarray) -> np.ndarray:
+        mean, log_variance = split(z)
+        return joined(mean, np.exp(log_variance)) * mean.shape[1]
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        mean, s = split(z)
+        return 0.5 * (s + (mean - y) ** 2 * np.exp(-s)).mean(axis=1)
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        mean, s = split(z)
+        return joined((mean - y) * np.exp(-s), 0.5 - 0.5 * (mean - y) ** 2 * np.exp(-s))
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        mean, s = split(z)
+        return 0.5 * (abs(s) + (mean - y) ** 2 * np.exp(-s)).mean(axis=1)
+
+    def gradient_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        mean, s = split(z)
+        return joined(abs(mean - y) * np.exp(-s), 0.5 + 0.5 * (mean - y) ** 2 * np.exp(-s))
+
+    return Loss(value, gradient, terms, gradient_terms, link=link, rowwise=True, outputs_per_target=2)
 
 
-def multiclass_hinge_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """1 + |z_c| + |z_y| of the violating classes."""
-    right = (target_rows(y, z.shape[1]) * abs(z)).sum(axis=1, keepdims=True)
-    return np.where(margins(z, y) > 0.0, 1.0 + abs(z) + right, 0.0).sum(axis=1)
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows over their lengths."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def cosine_similarity() -> Loss:
+    """1 - cos; at small angles half the squared distance of the unit vectors, which has more digits."""
+
+    def value(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 0.5 * ((unit(z) - unit(y)) ** 2).sum(axis=1)
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        cosine = (unit(z) * unit(y)).sum(axis=1, keepdims=True)
+        return (cosine * unit(z) - unit(y)) / np.linalg.norm(z, axis=1, keepdims=True)
+
+    # Unit vectors err by a few roundings of their elements; where they are equal, the square of that is left, and what
+    # is added here times float32's roundings is more.
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return value(z, y) + (abs(unit(z) - unit(y)) * (abs(unit(z)) + abs(unit(y)))).sum(axis=1) + 1e-5
+
+    return Loss(
+        value,
+        gradient,
+        terms,
+        lambda z, y: (3.0 * abs(unit(z)) + abs(unit(y))) / np.linalg.norm(z, axis=1, keepdims=True),
+        target="direction",
+        rowwise=True,
+    )
+
+
+def quantiles(non_crossing: bool = False, levels: Sequence[float] = (0.1, 0.5, 0.9)) -> Loss:
+    """The mean of the quantile losses of every target and level."""
+    level, count = np.array(levels), len(levels)
+
+    def predicted(z: np.ndarray) -> np.ndarray:
+        grouped = z.reshape(len(z), -1, count)
+        if not non_crossing:
+            return grouped
+        return np.cumsum(np.concatenate([grouped[:, :, :1], softplus(grouped[:, :, 1:])], axis=2), axis=2)
+
+    def slopes(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        error = predicted(z) - y[:, :, None]
+        return np.where(error > 0.0, 1.0 - level, np.where(error < 0.0, -level, 0.0))
+
+    def by_scores(by_quantiles: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if non_crossing:
+            grouped = z.reshape(by_quantiles.shape)
+            above = np.triu(np.ones((count, count)))
+            rate = np.concatenate([np.ones_like(grouped[:, :, :1]), sigmoid(grouped[:, :, 1:])], axis=2)
+            by_quantiles = rate * (by_quantiles @ above.T)
+        return by_quantiles.reshape(z.shape) / z.shape[1]
+
+    def terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        size = abs(predicted(z)) + abs(y)[:, :, None]
+        if non_crossing:
+            size = size + np.cumsum(abs(predicted(z)), axis=2) + abs(z.reshape(size.shape)[:, :, :1])
+        return (abs(slopes(z, y)) * size).reshape(len(z), -1).mean(axis=1)
+
+    return Loss(
+        value=lambda z, y: (
+            (slopes(z, y) * (predicted(z) - y[:, :, None])).reshape(len(z), -1).mean(axis=1)
+        ),
+        gradient=lambda z, y: by_scores(slopes(z, y), z),
+        terms=terms,
+        gradient_terms=lambda z, y: by_scores(abs(slopes(z, y)), z),
+        link=lambda z: predicted(z).reshape(z.shape),
+        rowwise=True,
+        outputs_per_target=count,
+        kinks=lambda z, y: [predicted(z) - y[:, :, None]],
+    )
 
 
 LOSSES: dict[str, Loss] = {
@@ -386,24 +616,13 @@ LOSSES: dict[str, Loss] = {
     "binary_cross_entropy": binary_cross_entropy(),
     "binary_focal_cross_entropy": binary_focal_cross_entropy(),
     **MARGIN_LOSSES,
-    "softmax_cross_entropy": Loss(
-        value=softmax_cross_entropy_value,
-        gradient=softmax_cross_entropy_gradient,
-        terms=softmax_cross_entropy_terms,
-        gradient_terms=lambda z, y: softmax(z) + target_rows(y, z.shape[1]),
-        link=softmax,
-        target="class",
-        rowwise=True,
-    ),
-    "multiclass_hinge": Loss(
-        value=multiclass_hinge_value,
-        gradient=multiclass_hinge_gradient,
-        terms=multiclass_hinge_terms,
-        gradient_terms=lambda z, y: abs(multiclass_hinge_gradient(z, y)),
-        target="label",
-        rowwise=True,
-        kinks=lambda z, y: [margins(z, y)],
-    ),
+    "softmax_cross_entropy": softmax_cross_entropy(),
+    "softmax_focal_cross_entropy": softmax_focal_cross_entropy(),
+    "kl_divergence": kl_divergence(),
+    "multiclass_hinge": multiclass_hinge(),
+    "gaussian_nll": gaussian_nll(),
+    "cosine_similarity": cosine_similarity(),
+    "quantiles": quantiles(),
 }
 
 

@@ -12,7 +12,10 @@ from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
+    ELEMENTWISE,
     FASTGD_ALIGNMENT,
+    ROWWISE,
+    SOFTMAX_CROSS_ENTROPY,
     fastgd_instruction_sets,
     matrix_bytes,
     matrix_of_shape,
@@ -89,17 +92,42 @@ cdef block_function derivative_block(const kernel_table *table, str name) except
 
 
 cdef block_function link_block(const kernel_table *table, str name) except? NULL:
-    """What a link does to one score; NULL for linear, which does nothing, and softmax, which takes a row."""
-    if name in ("linear", "softmax"):
+    """What a link does to one score; NULL for linear, which does nothing, and where `row_link_of` has it."""
+    if name == "linear" or row_link_of(table, name) != NULL:
         return NULL
     if name == "sigmoid":
         return activation_block(table, name)
     return _find(table.elementary, table.n_elementary, "link", name).block
 
 
-cdef object scalars_of(declared, dtype):
-    """The parameters of an activation or loss as its block function reads them; never empty."""
-    return np.array(list(declared.parameters.values()) + [0.0], dtype)
+cdef row_link row_link_of(const kernel_table *table, str name):
+    """What a link does to rows of scores; NULL for one that takes each score by itself."""
+    for k in range(table.n_row_links):
+        if table.row_links[k].name.decode() == name:
+            return table.row_links[k].link
+    return NULL
+
+
+cdef object scalars_of(declared, dtype, Py_ssize_t n_outputs=0):
+    """The parameters of an activation or loss as its kernel reads them; never empty."""
+    values = declared.scalars(n_outputs) if n_outputs else list(declared.parameters.values())
+    return np.array([*values, 0.0], dtype)
+
+
+cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *:
+    """The kernel of a loss, without its scalars."""
+    cdef loss_plan plan
+    plan.kind, plan.elementwise, plan.rowwise, plan.scalars = ELEMENTWISE, NULL, NULL, NULL
+    plan.compares_rows = loss.compares_rows
+    if not loss.rowwise:
+        plan.elementwise = loss_block(table, loss.name)
+        return plan
+    # Without smoothing and weights it has a kernel of its own, that is quicker.
+    plan.kind = SOFTMAX_CROSS_ENTROPY if loss.is_default and loss.name == "softmax_cross_entropy" else ROWWISE
+    for k in range(table.n_row_losses):
+        if table.row_losses[k].name.decode() == loss.name:
+            plan.rowwise = table.row_losses[k].loss
+    return plan
 
 
 cdef block_function loss_block(const kernel_table *table, str name) except NULL:
@@ -276,14 +304,14 @@ def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
     return order
 
 
-def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n):
-    """The first n draws of a stream, uniform on [0, 1), float64."""
+def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n, Py_ssize_t start=0):
+    """n draws of a stream from number `start` on, uniform on [0, 1), float64."""
     draws = np.empty(n)
     cdef double[::1] view = draws
     cdef Py_ssize_t i
     with nogil:
         for i in range(n):
-            view[i] = philox_uniform(seed, i, stream, substream)
+            view[i] = philox_uniform(seed, start + i, stream, substream)
     return draws
 
 

@@ -78,6 +78,42 @@ typedef struct {
     matrix values;
 } target_rows;
 
+/* Scores of a batch, their targets, and where losses and gradient go. */
+typedef struct {
+    const matrix *score;
+    const target_rows *target;
+    const double *row_weights;
+    const void *row_scale;          /* REAL: what each row's gradient is multiplied by; NULL: no gradient is wanted */
+    void *row_sums;                 /* REAL: what the losses of softmax cross-entropy want the logarithms of */
+    double *losses;                 /* one a row */
+    matrix *delta;                  /* row_scale * dl/dscore; scratch if there is no row_scale */
+    ptrdiff_t count;                /* rows of the batch */
+} scored_rows;
+
+/* Losses and gradient of rows first .. last-1; scalars are REAL, in the order in which the loss declares its parameters. */
+typedef void (*row_loss)(const scored_rows *rows, const void *scalars, ptrdiff_t first, ptrdiff_t last);
+
+/* What a link that takes several outputs at a time makes of rows first .. last-1, in place. */
+typedef void (*row_link)(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last);
+
+typedef struct {
+    const char *name;
+    row_loss loss;
+} named_row_loss;
+
+typedef struct {
+    const char *name;
+    row_link link;
+} named_row_link;
+
+typedef struct {
+    int kind;                               /* a loss_kind */
+    block_function elementwise;
+    row_loss rowwise;
+    const void *scalars;                    /* REAL */
+    int compares_rows;                      /* a row's loss depends on the rest of its batch */
+} loss_plan;
+
 /* A barrier that spins, because a phase lasts microseconds, and yields the core once it has waited long: on a machine
  * that is oversubscribed the partner may not be running at all. */
 typedef struct {
@@ -89,7 +125,7 @@ typedef struct {
 } team_barrier;
 
 enum job_kind { TRAIN, EVALUATE, GRADIENTS, PREDICT };
-enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, MULTICLASS_HINGE };
+enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, ROWWISE };
 enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
 
 /* What one call of the engine is to do. */
@@ -126,10 +162,11 @@ typedef struct {
     dense_layer *layers;
     ptrdiff_t n_layers, n_inputs;
     ptrdiff_t most_rows;                    /* of a part of a batch */
-    int loss;                               /* a loss_kind */
-    block_function elementwise, link;       /* link: NULL for linear and softmax */
-    const void *loss_scalars;               /* REAL: of the elementwise loss */
-    int softmax_link, by_sides, penalized;
+    loss_plan loss;
+    block_function link;                    /* of one score; both are NULL for linear */
+    row_link row_link;
+    ptrdiff_t outputs_per_target;
+    int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
     double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
@@ -171,18 +208,13 @@ typedef struct {
     int (*backward_weight)(const dense_layer *layer, const matrix *input, ptrdiff_t rows, int use,
                            const update_rule *rule, ptrdiff_t first, ptrdiff_t last);
 
-    /* Loss of rows first .. last-1: losses (one double a row) and, unless NULL, delta = row_scale * dl/dscore. */
-    void (*elementwise_loss)(block_function loss, const void *loss_scalars, const matrix *score,
-                             const target_rows *target, const void *row_scale, double *losses, matrix *delta,
-                             ptrdiff_t first, ptrdiff_t last);
-    void (*softmax_cross_entropy)(const matrix *score, const target_rows *target, const void *row_scale, void *row_sums,
-                                  double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
-    void (*multiclass_hinge)(const matrix *score, const target_rows *target, const void *row_scale,
-                             double *losses, matrix *delta, ptrdiff_t first, ptrdiff_t last);
+    void (*loss_gradient)(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last);
     void (*differentiate)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
 
     const named_blocks *activations, *losses, *optimizers, *elementary;
-    ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary;
+    const named_row_loss *row_losses;
+    const named_row_link *row_links;
+    ptrdiff_t n_activations, n_losses, n_optimizers, n_elementary, n_row_losses, n_row_links;
 } kernel_table;
 
 /* A matrix without memory. The last panel's width is rounded up to a power of two times 16 bytes. The number of rows is

@@ -17,7 +17,7 @@ cdef extern from "engine.h" nogil:
         NO_LOSS
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
-        MULTICLASS_HINGE
+        ROWWISE
         DENSE
         DROPOUT
         BATCH_NORM
@@ -80,6 +80,34 @@ cdef extern from "engine.h" nogil:
         const Py_ssize_t *labels
         matrix values
 
+    ctypedef struct scored_rows:
+        const matrix *score
+        const target_rows *target
+        const double *row_weights
+        const void *row_scale
+        void *row_sums
+        double *losses
+        matrix *delta
+        Py_ssize_t count
+
+    ctypedef void (*row_loss)(const scored_rows *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+    ctypedef void (*row_link)(const matrix *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+
+    ctypedef struct named_row_loss:
+        const char *name
+        row_loss loss
+
+    ctypedef struct named_row_link:
+        const char *name
+        row_link link
+
+    ctypedef struct loss_plan:
+        int kind
+        block_function elementwise
+        row_loss rowwise
+        const void *scalars
+        int compares_rows
+
     ctypedef struct team_barrier:
         int size
 
@@ -119,11 +147,11 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t n_layers
         Py_ssize_t n_inputs
         Py_ssize_t most_rows
-        int loss
-        block_function elementwise
+        loss_plan loss
         block_function link
-        const void *loss_scalars
-        int softmax_link
+        row_link row_link
+        Py_ssize_t outputs_per_target
+        int by_class
         int by_sides
         int penalized
         update_rule rule
@@ -157,21 +185,20 @@ cdef extern from "engine.h" nogil:
         void backward_input(const dense_layer *, const dense_layer *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         int backward_weight(const dense_layer *, const matrix *, Py_ssize_t, int, const update_rule *,
                             Py_ssize_t, Py_ssize_t) noexcept nogil
-        void elementwise_loss(block_function, const void *, const matrix *, const target_rows *, const void *, double *,
-                              matrix *, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void softmax_cross_entropy(const matrix *, const target_rows *, const void *, void *, double *, matrix *,
-                                   Py_ssize_t, Py_ssize_t) noexcept nogil
-        void multiclass_hinge(const matrix *, const target_rows *, const void *, double *, matrix *,
-                              Py_ssize_t, Py_ssize_t) noexcept nogil
+        void loss_gradient(const loss_plan *, const scored_rows *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void differentiate(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
         const named_blocks *activations
         const named_blocks *losses
         const named_blocks *optimizers
         const named_blocks *elementary
+        const named_row_loss *row_losses
+        const named_row_link *row_links
         Py_ssize_t n_elementary
         Py_ssize_t n_activations
         Py_ssize_t n_losses
         Py_ssize_t n_optimizers
+        Py_ssize_t n_row_losses
+        Py_ssize_t n_row_links
 
     ctypedef struct instruction_set:
         const char *name

@@ -7,7 +7,7 @@
 #include "elementary.h"
 #include "engine.h"
 #include "panels.h"
-#include "rowwise.h"
+#include "losses.h"
 #include "schedule.h"
 
 #include "formulas.h"
@@ -82,16 +82,18 @@ const kernel_table KERNEL_TABLE = {
     .transpose_weight = transpose_weight,
     .backward_input = backward_input,
     .backward_weight = backward_weight,
-    .elementwise_loss = elementwise_loss,
-    .softmax_cross_entropy = softmax_cross_entropy,
-    .multiclass_hinge = multiclass_hinge,
+    .loss_gradient = loss_gradient,
     .differentiate = differentiate,
     .activations = activation_blocks,
     .losses = loss_blocks,
     .optimizers = optimizer_blocks,
     .elementary = elementary_blocks,
+    .row_losses = row_losses,
+    .row_links = row_links,
     .n_elementary = LENGTH(elementary_blocks),
     .n_activations = LENGTH(activation_blocks),
     .n_losses = LENGTH(loss_blocks),
     .n_optimizers = LENGTH(optimizer_blocks),
+    .n_row_losses = LENGTH(row_losses),
+    .n_row_links = LENGTH(row_links),
 };

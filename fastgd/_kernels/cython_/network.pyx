@@ -3,6 +3,7 @@
 """A network of the engine: its memory, and jobs handed over with the team of threads that does them."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from .arrays cimport (
     holds_results,
     lie_apart,
     link_block,
-    loss_block,
+    plan_of_loss,
+    row_link_of,
     scalars_of,
     source_as_it_lies,
     table_for,
@@ -32,16 +34,13 @@ from .engine cimport (
     BATCH_NORM,
     DENSE,
     DROPOUT,
-    ELEMENTWISE,
     EVALUATE,
     FASTGD_MAX_SCALARS,
     FASTGD_MAX_STATES,
     FASTGD_MOST_ROWS,
     GRADIENTS,
     LAYER_NORM,
-    MULTICLASS_HINGE,
     PREDICT,
-    SOFTMAX_CROSS_ENTROPY,
     TRAIN,
     dense_layer,
     kernel_table,
@@ -78,7 +77,7 @@ cdef class Network:
     cdef const kernel_table *table
     cdef network at
     cdef readonly Py_ssize_t n_layers, n_inputs
-    cdef Py_ssize_t n_weights, n_scalars
+    cdef Py_ssize_t n_weights, n_scalars, n_targets
     cdef readonly object dtype
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
@@ -95,13 +94,14 @@ cdef class Network:
         self.at.layers = <dense_layer *>calloc(self.n_layers, sizeof(dense_layer))
         if self.at.layers == NULL:
             raise MemoryError(f"{self.n_layers} layers")
-        self._take_loss(loss)
         self._take_rule(rule)
         learns = False
         for k in range(self.n_layers):
             n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
             learns = learns or self.at.layers[k].kind != DROPOUT
         self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
+        self.n_targets = n_inputs   # By now those of the loss.
+        self._take_loss(loss)
 
     def __dealloc__(self):
         free(self.at.layers)
@@ -109,15 +109,14 @@ cdef class Network:
     cdef object _take_loss(self, loss):
         if loss is None:
             return
-        self.at.softmax_link, self.at.by_sides = loss.link == "softmax", loss.two_sided
-        self.takes_labels, self.takes_reals = loss.target in ("class", "label"), loss.target == "real"
-        if loss.rowwise:
-            self.at.loss = SOFTMAX_CROSS_ENTROPY if loss.name == "softmax_cross_entropy" else MULTICLASS_HINGE
-        else:
-            self.at.loss = ELEMENTWISE
-            self.at.elementwise = loss_block(self.table, loss.name)
-        self.at.loss_scalars = self._own_scalars(loss)
-        self.at.link = link_block(self.table, loss.link)
+        cdef Py_ssize_t n_outputs = self.n_targets
+        self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
+        self.takes_labels, self.takes_reals = loss.by_class, loss.target == "real"
+        self.n_targets = n_outputs // loss.outputs_per_target
+        self.at.loss = plan_of_loss(self.table, loss)
+        self.at.loss.scalars = self._own_scalars(loss, n_outputs)
+        self.at.link, self.at.row_link = link_block(self.table, loss.link), row_link_of(self.table, loss.link)
+        self.at.outputs_per_target = loss.outputs_per_target
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -164,9 +163,9 @@ cdef class Network:
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
         layer.activation_scalars = self._own_scalars(activation)
 
-    cdef const void *_own_scalars(self, declared) except NULL:
-        """The parameters of an activation or loss as its block function reads them."""
-        scalars = scalars_of(declared, self.dtype)
+    cdef const void *_own_scalars(self, declared, Py_ssize_t n_outputs=0) except NULL:
+        """The parameters of an activation or loss as its kernel reads them."""
+        scalars = scalars_of(declared, self.dtype, n_outputs)
         self.owned.append(scalars)
         return <const void *><size_t>scalars.ctypes.data
 
@@ -186,11 +185,18 @@ cdef class Network:
         return [both[:n_inputs] if layer.kind == DENSE else both[0].copy(), both[n_inputs].copy()]
 
     cdef object _write(self, matrix at, weight, bias):
-        cdef Source rows = Source(np.atleast_2d(weight)), last_row = Source(bias)
-        self.table.gather(&rows.at, NULL, 0, rows.rows, &at)
-        # However many rows there are before it: a bias without a step from row to row is each of them.
-        last_row.at.column_stride, last_row.at.row_stride = last_row.at.row_stride, 0
-        self.table.gather(&last_row.at, NULL, rows.rows, rows.rows + 1, &at)
+        cdef Py_ssize_t row = 0
+        for piece in weight if isinstance(weight, Iterator) else (weight,):
+            row = self._write_rows(&at, row, np.atleast_2d(piece))
+        self._write_rows(&at, row, np.atleast_2d(bias))
+
+    cdef Py_ssize_t _write_rows(self, matrix *at, Py_ssize_t row, array) except -1:
+        """Put an array into the rows from number `row` on; returns that of the next."""
+        cdef Source rows = Source(array)
+        # Row i of the matrix is read from row i of the source.
+        rows.at.data -= row * rows.at.row_stride
+        self.table.gather(&rows.at, NULL, row, row + rows.rows, at)
+        return row + rows.rows
 
     def get_weights(self):
         with self.lock:
@@ -260,7 +266,7 @@ cdef class Network:
                 layer.row_factors = <void *><size_t>self._bytes(rows * self.table.real_size)
             widest = max(widest, layer.n_outputs)
         last = self.at.layers[self.n_layers - 1].n_outputs
-        self.at.target.values = self._buffer(rows, last)
+        self.at.target.values = self._buffer(rows, self.n_targets)
         self._share_deltas(rows, widest if backward else last)
         self.at.batch_labels = <Py_ssize_t *><size_t>self._bytes(rows * sizeof(Py_ssize_t))
         self.at.row_scale = <void *><size_t>self._bytes(rows * self.table.real_size)
@@ -294,12 +300,11 @@ cdef class Network:
 
     def takes_batch(self, X, targets):
         cdef Source x = source_as_it_lies(X), y = source_as_it_lies(targets)
-        cdef Py_ssize_t n_outputs = self.at.layers[self.n_layers - 1].n_outputs
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
         if self.takes_labels:
-            return holds_labels(y, n_outputs)
-        return self.takes_reals and holds_reals(y, n_outputs, self.table)
+            return holds_labels(y, self.n_targets)
+        return self.takes_reals and holds_reals(y, self.n_targets, self.table)
 
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
@@ -337,7 +342,7 @@ cdef class Network:
         with self.lock:
             self._reserve(min(x.rows, PREDICT_ROWS), False)
             self._run(EVALUATE, x, targets, weights, n_threads, x.rows)
-            correct = self.at.now.correct_sum if self.at.loss != ELEMENTWISE or self.at.by_sides else float("nan")
+            correct = self.at.now.correct_sum if self.at.by_class or self.at.by_sides else float("nan")
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
     def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):

@@ -11,7 +11,7 @@ import numpy as np
 
 from libc.string cimport memset
 
-from .arrays cimport Panels, Source, activation_block, derivative_block, loss_block, scalars_of, table_for, update_block
+from .arrays cimport Panels, Source, activation_block, derivative_block, plan_of_loss, scalars_of, table_for, update_block
 from .engine cimport (
     FASTGD_ALIGNMENT,
     FASTGD_MAX_STATES,
@@ -21,9 +21,11 @@ from .engine cimport (
     engine_enter,
     engine_leave,
     kernel_table,
+    loss_plan,
     matrix,
     matrix_bytes,
     matrix_of_shape,
+    scored_rows,
     target_rows,
     transposed_rows,
 )
@@ -162,19 +164,19 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     cdef const kernel_table *table = table_for(scores.dtype)
     cdef Py_ssize_t rows = scores.shape[0], columns = scores.shape[1]
     cdef Panels score = Panels(rows, columns, scores.dtype), delta = Panels(rows, columns, scores.dtype)
-    cdef Panels values = Panels(rows, columns, scores.dtype)
-    cdef block_function elementwise = NULL if loss.rowwise else loss_block(table, loss.name)
-    cdef bint hinge = loss.name == "multiclass_hinge"
+    cdef Panels values = Panels(rows, columns // loss.outputs_per_target, scores.dtype)
+    cdef loss_plan plan = plan_of_loss(table, loss)
     cdef target_rows target
+    cdef scored_rows scored
     cdef const Py_ssize_t[::1] labels
     cdef double[::1] losses = np.empty(rows)
+    cdef const double[::1] row_weights
     weights = np.ones(rows) if weights is None else weights
+    row_weights = weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
-    cdef const void *scale_at = <const void *><size_t>scale.ctypes.data
-    loss_scalars = scalars_of(loss, scores.dtype)
-    cdef const void *loss_scalars_at = <const void *><size_t>loss_scalars.ctypes.data
     row_sums = np.empty_like(scale)
-    cdef void *sums_at = <void *><size_t>row_sums.ctypes.data
+    loss_scalars = scalars_of(loss, scores.dtype, columns)
+    plan.scalars = <const void *><size_t>loss_scalars.ctypes.data
     target.labels, target.values = NULL, values.at
     score.write(scores)
     if targets.ndim == 1:
@@ -182,14 +184,12 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
         target.labels = &labels[0]
     else:
         values.write(targets)
+    scored.score, scored.target, scored.delta, scored.count = &score.at, &target, &delta.at, rows
+    scored.row_weights, scored.losses = &row_weights[0], &losses[0]
+    scored.row_scale, scored.row_sums = <const void *><size_t>scale.ctypes.data, <void *><size_t>row_sums.ctypes.data
     with nogil:
         before = engine_enter()
-        if elementwise != NULL:
-            table.elementwise_loss(elementwise, loss_scalars_at, &score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
-        elif hinge:
-            table.multiclass_hinge(&score.at, &target, scale_at, &losses[0], &delta.at, 0, rows)
-        else:
-            table.softmax_cross_entropy(&score.at, &target, scale_at, sums_at, &losses[0], &delta.at, 0, rows)
+        table.loss_gradient(&plan, &scored, 0, rows)
         engine_leave(before)
     delta.read(0, rows, d_scores)
     return float(weights @ np.asarray(losses) / weights.sum())

@@ -12,10 +12,10 @@
 #include "dense.h"
 #include "dropout.h"
 #include "gather.h"
+#include "losses.h"
 #include "narrow.h"
 #include "normalization.h"
 #include "philox.h"
-#include "rowwise.h"
 
 /* Units, or rows, first .. last-1 are a member's. */
 typedef struct {
@@ -49,7 +49,7 @@ static void gather_targets(network *net, range rows, ptrdiff_t first)
     const double *weights = net->job.weights;
     double one_share = 1 / net->now.weight_sum;
     REAL *scale = net->row_scale;
-    if (net->loss == ELEMENTWISE)
+    if (net->loss.kind == ELEMENTWISE)
         one_share /= (double)net->layers[net->n_layers - 1].n_outputs;
     for (ptrdiff_t i = rows.first; i < rows.last; i++) {
         net->row_weights[i] = weights == NULL ? 1 : weights[order ? order[first + i] : first + i];
@@ -88,7 +88,7 @@ static dropout_draw draw_of_layer(const network *net, ptrdiff_t k, ptrdiff_t fir
 }
 
 /* The layers other than dense ones. */
-static void forward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
+static __attribute__((noinline)) void forward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
 {
     dense_layer *layer = &net->layers[k];
     const matrix *input = input_of_layer(net, k);
@@ -135,31 +135,33 @@ static double weighted_loss(const network *net, range rows)
 
 /* Losses of the rows and the gradient of the last layer's scores; of softmax cross-entropy without the logarithms.  Returns
  * whether the losses will be finite. */
-static int begin_losses(network *net, range rows, int gradient)
+static int begin_losses(network *net, range rows, ptrdiff_t count, int gradient)
 {
     dense_layer *last = &net->layers[net->n_layers - 1];
-    const void *scale = gradient ? net->row_scale : NULL;
-    if (net->loss == SOFTMAX_CROSS_ENTROPY)
-        return softmax_gradient(&last->output, &net->target, scale, net->row_sums, net->row_losses, &last->delta,
-                                rows.first, rows.last);
-    if (net->loss == MULTICLASS_HINGE)
-        multiclass_hinge(&last->output, &net->target, scale, net->row_losses, &last->delta, rows.first, rows.last);
-    else
-        elementwise_loss(net->elementwise, net->loss_scalars, &last->output, &net->target, scale, net->row_losses,
-                         &last->delta, rows.first, rows.last);
+    scored_rows batch = {
+        .score = &last->output, .target = &net->target, .row_weights = net->row_weights,
+        .row_scale = gradient ? net->row_scale : NULL, .row_sums = net->row_sums, .losses = net->row_losses,
+        .delta = &last->delta, .count = count,
+    };
+    if (net->loss.kind == SOFTMAX_CROSS_ENTROPY)
+        return softmax_gradient(&batch, rows.first, rows.last);
+    loss_gradient(&net->loss, &batch, rows.first, rows.last);
     return isfinite(weighted_loss(net, rows));
 }
 
 static void finish_losses(network *net, range rows)
 {
-    if (net->loss == SOFTMAX_CROSS_ENTROPY)
+    if (net->loss.kind == SOFTMAX_CROSS_ENTROPY)
         add_logarithms(net->row_sums, net->row_losses, rows.first, rows.last);
 }
 
+/* A loss that compares the rows of a batch is one member's: each comparison adds to two rows. */
 static void loss_of_scores(network *net, int member, ptrdiff_t count, int gradient)
 {
     range rows = share(net, member, count);
-    begin_losses(net, rows, gradient);
+    if (net->loss.compares_rows)
+        rows = (range){0, member == 0 ? count : 0};
+    begin_losses(net, rows, count, gradient);
     finish_losses(net, rows);
     if (gradient)
         differentiate(&net->layers[net->n_layers - 1], rows.first, rows.last);
@@ -183,7 +185,7 @@ static int backward_dense(network *net, int member, ptrdiff_t k, ptrdiff_t rows,
     return backward_weight(layer, input_of_layer(net, k), rows, use, &net->rule, units.first, units.last);
 }
 
-static int backward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
+static __attribute__((noinline)) int backward_other(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
 {
     dense_layer *layer = &net->layers[k];
     range members_rows = share(net, member, rows), panels = share(net, member, layer->delta.panels);
@@ -304,7 +306,7 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
     for (ptrdiff_t tile = 0; tile < tiles.count; tile++)
         for (narrow_layer *at = first; at <= last; at++)
             narrow_forward(at, strip_begin(tiles, tile), strip_height(tiles, tile));
-    if (!begin_losses(net, all, 1))
+    if (!begin_losses(net, all, rows, 1))
         return NAN;
     differentiate(last->layer, 0, rows);
     for (narrow_layer *at = last; at >= first; at--) {
@@ -389,7 +391,7 @@ static void account_rows(network *net, ptrdiff_t rows)
     const matrix *score = &net->layers[net->n_layers - 1].output;
     for (ptrdiff_t i = 0; i < rows; i++) {
         double correct = 0;
-        if (net->loss != ELEMENTWISE)
+        if (net->by_class)
             correct = count_correct(score, &net->target, i);
         else if (net->by_sides)
             correct = count_correct_sides(score, &net->target, i);
@@ -427,8 +429,8 @@ static void predict(network *net, int member)
         team_wait(&net->barrier);
         for (ptrdiff_t k = 0; k <= job->layer; k++)
             forward_layer(net, member, k, count, first);
-        if (job->link && net->softmax_link)
-            softmax(output, rows.first, rows.last);
+        if (job->link && net->row_link)
+            net->row_link(output, net->outputs_per_target, rows.first, rows.last);
         else if (job->link && net->link)
             apply(net->link, NULL, output, rows.first, rows.last);
         scatter(output, rows.first, rows.last, job->out + (first + rows.first) * job->out_row_stride,

@@ -1,0 +1,1 @@
+"""Trained models for where there is no Python, or no fastgd: ONNX, and C."""

@@ -1,0 +1,156 @@
+"""Models in the format of ONNX, which onnxruntime and many other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import singledispatch
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._formula import Activation
+from .._formula.onnx_ import Graph, Value, add_formula
+from ..errors import refusal
+from ..layers import Dense
+from ..optional import import_optional
+from .predictor import LINK_FORMULAS, Predictor
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+
+    Shape = tuple[int | str, ...]
+
+__all__ = ["graph_of", "protobuf", "write_onnx"]
+
+# The first to have Gelu; onnxruntime reads it from 1.17 on. The version of the file's format that came with it.
+OPSET, IR_VERSION = 20, 9
+
+# Protocol buffers end here.
+LARGEST_FILE = 2**31 - 1
+
+INPUT, OUTPUT = "X", "prediction"
+
+# Activations that ONNX has operators for: those that runtimes have in both dtypes,
+OPERATORS: Mapping[str, Callable[..., Value]] = {
+    "hard_tanh": lambda z: z.graph.add("Clip", z, -1.0, 1.0),
+    "relu": lambda z: z.graph.add("Relu", z),
+    "relu6": lambda z: z.graph.add("Clip", z, 0.0, 6.0),
+    "sigmoid": lambda z: z.graph.add("Sigmoid", z),
+    "silu": lambda z: z * z.graph.add("Sigmoid", z),
+}
+# and those that they have in float32 only. Rendered from its formula, softplus would take 22 nodes. All others are.
+FLOAT32_OPERATORS: Mapping[str, Callable[..., Value]] = {
+    "celu": lambda z, alpha: z.graph.add("Celu", z, alpha=alpha),
+    "elu": lambda z, alpha: z.graph.add("Elu", z, alpha=alpha),
+    "gelu": lambda z: z.graph.add("Gelu", z),
+    "gelu_tanh": lambda z: z.graph.add("Gelu", z, approximate="tanh"),
+    "hard_sigmoid": lambda z: z.graph.add("HardSigmoid", z, alpha=1.0 / 6.0, beta=0.5),
+    "hard_silu": lambda z: z.graph.add("HardSwish", z),
+    "leaky_relu": lambda z, slope: z.graph.add("LeakyRelu", z, alpha=slope),
+    "mish": lambda z: z.graph.add("Mish", z),
+    "selu": lambda z: z.graph.add("Selu", z),
+    "softplus": lambda z: z.graph.add("Softplus", z),
+    "softsign": lambda z: z.graph.add("Softsign", z),
+}
+
+
+@singledispatch
+def add_layer(layer: Any, x: Value, weights: Iterator[Array]) -> Value:
+    """Add a layer's nodes to the graph of its input, and take its arrays from `weights`; one function for each kind."""
+    raise TypeError(refusal("to_onnx", f"a layer {layer!r}", "a layer of fastgd", "register its export"))
+
+
+@add_layer.register(Dense)
+def _(layer: Dense, x: Value, weights: Iterator[Array]) -> Value:
+    W, b = (x.graph.array(x.graph.scope + name, next(weights)) for name in ("weights", "bias"))
+    return add_activation(layer.activation, x.graph.add("Gemm", x, W, b))
+
+
+def add_activation(activation: Activation, z: Value) -> Value:
+    """Add an activation: by an operator of ONNX if there is one, otherwise by its formula."""
+    operators = {**OPERATORS, **FLOAT32_OPERATORS} if z.graph.dtype == "float32" else OPERATORS
+    # No formula of a user's has the name of one of these.
+    if activation.name in operators:
+        return operators[activation.name](z, **activation.parameters)
+    return add_formula(activation.formula, z, **activation.parameters)[0]
+
+
+def add_link(link: str, scores: Value) -> Value:
+    """Add what turns scores into predictions."""
+    if link == "softmax":
+        return scores.graph.add("Softmax", scores, axis=1)
+    if link in OPERATORS:
+        return OPERATORS[link](scores)
+    return add_formula(LINK_FORMULAS[link], scores)[0]
+
+
+def graph_of(predictor: Predictor) -> Graph:
+    """All that turns a tensor `INPUT` into a tensor `OUTPUT`."""
+    graph = Graph(predictor.dtype.name)
+    value, weights = Value(graph, INPUT), iter(predictor.weights)
+    for k, layer in enumerate(predictor.layers):
+        graph.scope = f"layer_{k}/"
+        value = add_layer(layer, value, weights)
+    graph.scope = ""
+    graph.rename(add_link(predictor.link, value), OUTPUT)
+    return graph
+
+
+def write_onnx(predictor: Predictor, path: str | PathLike[str]) -> None:
+    """Write an ONNX file, checked by the onnx library.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    path : path
+        Replaced if it exists.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If the file would be larger than the format admits.
+    """
+    onnx: Any = import_optional("onnx", "model.to_onnx")
+    size = sum(array.nbytes for array in predictor.weights)
+    if size >= LARGEST_FILE:
+        remedy = "export a model of dtype float32, or a smaller one"
+        raise ValueError(refusal("to_onnx", f"{size:,} bytes of weights", "less than 2 GiB", remedy))
+    shapes = {INPUT: ("N", predictor.n_inputs)}, {OUTPUT: ("N", predictor.n_outputs)}
+    model = protobuf(graph_of(predictor), *shapes, predictor.title)
+    onnx.checker.check_model(model, full_check=True)
+    Path(path).write_bytes(model.SerializeToString())
+
+
+def protobuf(graph: Graph, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], title: str) -> Any:
+    """A graph as the onnx library has it.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs, outputs : dict of str to tuple of (int or str)
+        Tensors by name, with their shapes; a length may be left open by giving it a name.
+    title : str
+    """
+    from .. import __version__
+
+    onnx: Any = import_optional("onnx", "model.to_onnx")
+    make, dtype = onnx.helper, np.dtype(graph.dtype)
+    element = make.np_dtype_to_tensor_dtype(dtype)
+    return make.make_model(
+        make.make_graph(
+            [make.make_node(node.operator, node.inputs, [node.output], **node.attributes) for node in graph.nodes],
+            "fastgd",
+            [make.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
+            [make.make_tensor_value_info(name, element, shape) for name, shape in outputs.items()],
+            [onnx.numpy_helper.from_array(np.asarray(value, dtype), name) for name, value in graph.constants.items()],
+        ),
+        opset_imports=[make.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastgd",
+        producer_version=__version__,
+        doc_string=title,
+    )
