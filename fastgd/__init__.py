@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .diagnostics import diagnose as diagnose
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .gradcheck import check_gradients as check_gradients
     from .io import load as load
     from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
@@ -106,6 +107,7 @@ _HOMES = {
     "TimeLimit": "callbacks",
     "Yogi": "optimizers",
     "activation": "_formula",
+    "check_gradients": "gradcheck",
     "diagnose": "diagnostics",
     "load": "io",
     "loss": "_formula",
@@ -168,6 +170,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "__version__",
     "activation",
     "activations",
+    "check_gradients",
     "callbacks",
     "diagnose",
     "diagnostics",
@@ -187,18 +190,21 @@ __all__ = [  # noqa: F822  (found by __getattr__)
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    import difflib
+# Type checkers know the names from above, and shall tell of others.
+if not TYPE_CHECKING:
 
-    near = difflib.get_close_matches(name, __all__, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        import difflib
+
+        near = difflib.get_close_matches(name, __all__, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -13,10 +13,12 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from .errors import DivergenceError, refusal
 from .inputs import read_count, read_flag
+from .methods import Method
 from .optional import import_optional
 from .training import Hooks, Progress
 
@@ -52,6 +54,11 @@ class Callback:
         The one in training. ``model.stop_training = True`` ends it after this call.
     progress : fastgd.training.Progress
         How far it has come: epochs, steps, rows, seconds.
+    kept : dict of str to tuple of types
+        Of the class: names of the attributes that go into a saved model and come back from it, which decide what the
+        callback does next, and what they may be: numbers, text, None, lists of these, lists of arrays as the weights.
+    restored : bool
+        Whether they have come back from a file for this fit; `on_train_begin` leaves them then as they are.
 
     Notes
     -----
@@ -75,6 +82,8 @@ class Callback:
     model: Sequential
     progress: Progress
     saves: ClassVar[bool] = False
+    kept: ClassVar[dict[str, tuple[type, ...]]] = {}
+    restored = False
 
     def on_train_begin(self) -> None:
         """Before the first step; what `restore` has set holds already."""
@@ -141,21 +150,43 @@ class Callback:
         """At the very end, whatever it was: for files to be closed."""
 
     def state(self) -> dict[str, Any]:
-        """What a saved model has to hold for an exact resumption: numbers, text, None, and lists of arrays.
+        """What a saved model has to hold for an exact resumption: of each attribute that `kept` names, the value.
 
         Returns
         -------
         dict
         """
-        return {}
+        return {name: getattr(self, name) for name in self.kept}
+
+    def check(self, state: dict[str, Any]) -> None:
+        """Refuse what `restore` could not take. Files are not trusted: this is asked before anything is changed.
+
+        Parameters
+        ----------
+        state : dict
+
+        Raises
+        ------
+        ValueError
+            If something is missing, unknown or of another type.
+        """
+        what, remedy = f"state of a {type(self).__name__}", "the file is of another version, or damaged"
+        if set(state) != set(self.kept):
+            raise ValueError(refusal(what, f"keys {sorted(state)}", f"keys {sorted(self.kept)}", remedy))
+        for name, kinds in self.kept.items():
+            if not isinstance(state[name], kinds) or isinstance(state[name], bool):
+                expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+                raise ValueError(refusal(f"{what}: {name}", repr(state[name]), expected, remedy))
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take what `state` gave when the model was saved.
+        """Take what `state` gave when the model was saved; `check` has seen it.
 
         Parameters
         ----------
         state : dict
         """
+        vars(self).update(state)
+        self.restored = True
 
 
 def read_callbacks(given: Any) -> list[Callback]:
@@ -214,6 +245,7 @@ class CallbackList(Hooks):
     def close(self) -> None:
         """Tell all that it is over, whatever the reason."""
         for callback in self.callbacks:
+            callback.restored = False
             callback.close()
 
     @property
@@ -254,9 +286,9 @@ class CallbackList(Hooks):
         Raises
         ------
         ValueError
-            If callbacks and states do not match.
+            If callbacks and states do not match; nothing is changed then.
         """
-        waiting = list(self.callbacks)
+        waiting, pairs = list(self.callbacks), []
         for name, state in states:
             found = next((callback for callback in waiting if type(callback).__name__ == name), None)
             if found is None:
@@ -264,7 +296,10 @@ class CallbackList(Hooks):
                 remedy = "pass the callbacks that the interrupted fit had"
                 raise ValueError(refusal("resume_from", got, "the same callbacks", remedy))
             waiting.remove(found)
-            found.restore(state)
+            found.check(state)
+            pairs.append((found, state))
+        for callback, state in pairs:
+            callback.restore(state)
 
 
 # ----------------------------------------------------------------------------------------------- what is watched
@@ -397,6 +432,14 @@ class EarlyStopping(Monitor):
     True
     """
 
+    kept: ClassVar = {
+        "best": (float, int),
+        "best_epoch": (int,),
+        "stopped_epoch": (int,),
+        "wait": (int,),
+        "best_weights": (list, NoneType),
+    }
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -417,12 +460,10 @@ class EarlyStopping(Monitor):
     def _begin(self) -> None:
         self.best, self.best_epoch, self.stopped_epoch, self.wait = self.worst, 0, 0, 0
         self.best_weights: list[Array] | None = None
-        self.restored = False
 
     def on_train_begin(self) -> None:
         if not self.restored:
             self._begin()
-        self.restored = False
         self.model.stop_training |= self.stopped_epoch > 0
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -443,14 +484,6 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
-
-    def state(self) -> dict[str, Any]:
-        names = ("best", "best_epoch", "stopped_epoch", "wait", "best_weights")
-        return {name: getattr(self, name) for name in names}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.restored = True
 
 
 class ReduceLROnPlateau(Monitor):
@@ -494,6 +527,8 @@ class ReduceLROnPlateau(Monitor):
     True
     """
 
+    kept: ClassVar = {"best": (float, int), "wait": (int,), "pause": (int,)}
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -516,7 +551,6 @@ class ReduceLROnPlateau(Monitor):
 
     def _begin(self) -> None:
         self.best, self.wait, self.pause = self.worst, 0, 0
-        self.restored = False
 
     def on_train_begin(self) -> None:
         rate = getattr(self.model.optimizer, "learning_rate", None)
@@ -525,7 +559,6 @@ class ReduceLROnPlateau(Monitor):
             raise ValueError(refusal("ReduceLROnPlateau: learning rate", repr(rate), "a number", remedy))
         if not self.restored:
             self._begin()
-        self.restored = False
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         value = self.watched(logs)
@@ -537,15 +570,9 @@ class ReduceLROnPlateau(Monitor):
             self.wait += 1
             if self.wait >= max(1, self.patience):
                 optimizer = self.model.optimizer
+                assert not isinstance(optimizer, Method)
                 optimizer.learning_rate = max(self.factor * optimizer.learning_rate, self.min_lr)
                 self.pause, self.wait = self.cooldown, 0
-
-    def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("best", "wait", "pause")}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.restored = True
 
 
 # -------------------------------------------------------------------------------------------------------- stopping
@@ -675,6 +702,7 @@ class ModelCheckpoint(Monitor):
     """
 
     saves = True
+    kept: ClassVar = {"best": (float, int)}
 
     def __init__(
         self,
@@ -698,7 +726,6 @@ class ModelCheckpoint(Monitor):
         self.save_best_only = read_flag("save_best_only", save_best_only)
         self._refuse_contradictions()
         self.clock: Callable[[], float] = time.monotonic
-        self.restored = False
 
     def _refuse_contradictions(self) -> None:
         if self.every_epochs is None and self.every_seconds is None:
@@ -712,7 +739,6 @@ class ModelCheckpoint(Monitor):
     def on_train_begin(self) -> None:
         if not self.restored:
             self.best = self.worst
-        self.restored = False
         self.saved_at = self.clock()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -739,13 +765,6 @@ class ModelCheckpoint(Monitor):
     def _save(self, path: str) -> None:
         self.model.save(path)
         self.saved_at = self.clock()
-
-    def state(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
-        self.restored = True
 
 
 # --------------------------------------------------------------------------------------------------------- showing
@@ -913,6 +932,8 @@ class CSVLogger(Callback):
     >>> logger = fg.CSVLogger("log.csv")
     """
 
+    kept: ClassVar = {"size": (int, NoneType), "names": (list, NoneType)}
+
     def __init__(self, path: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         self.path = Path(path)
         self.separator = separator
@@ -922,15 +943,14 @@ class CSVLogger(Callback):
         self.size: int | None = None
 
     def on_train_begin(self) -> None:
-        if self.size is None:
-            self.names = None
-            self.file = self.path.open("a" if self.append else "w", encoding="utf-8", newline="")
-        else:
+        if self.restored and self.size is not None and self.path.exists():
             # What was written after the model was saved is trained, and will be written, again.
             self.file = self.path.open("r+", encoding="utf-8", newline="")
             self.file.seek(min(self.size, os.path.getsize(self.path)))
             self.file.truncate()
-        self.size = None
+        else:
+            self.names = None
+            self.file = self.path.open("a" if self.append else "w", encoding="utf-8", newline="")
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         assert self.file is not None
@@ -942,16 +962,14 @@ class CSVLogger(Callback):
 
     def close(self) -> None:
         if self.file is not None:
+            self.size = self.file.tell()
             self.file.close()
             self.file = None
 
     def state(self) -> dict[str, Any]:
-        size = self.file.tell() if self.file is not None else None
-        return {"size": size, "names": self.names}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        if self.path.exists():
-            self.size, self.names = state["size"], state["names"]
+        if self.file is not None:
+            self.size = self.file.tell()
+        return super().state()
 
 
 class TensorBoard(Callback):

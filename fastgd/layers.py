@@ -27,15 +27,30 @@ class Layer:
     """What every layer can tell of itself; see `Dense`, `Dropout`, `BatchNorm` and `LayerNorm`."""
 
     def n_outputs(self, n_inputs: int) -> int:
-        """Columns of the output."""
+        """Columns of the output.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return n_inputs
 
     def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
-        """What is learnt by gradient descent: a matrix or vector of weights, then a vector of biases; or nothing."""
+        """What is learnt by gradient descent: a matrix or vector of weights, then a vector of biases; or nothing.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         raise NotImplementedError
 
     def statistic_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
-        """What is gathered beside: nothing, but for `BatchNorm`."""
+        """What is gathered beside: nothing, but for `BatchNorm`.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return {}
 
     def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
@@ -50,11 +65,21 @@ class Layer:
         raise NotImplementedError
 
     def initial_statistics(self, n_inputs: int) -> list[Array]:
-        """Statistics at the start, float64."""
+        """Statistics at the start, float64.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return []
 
     def products(self, n_inputs: int) -> int:
-        """Multiplications of weights and inputs for one row."""
+        """Multiplications of weights and inputs for one row.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return 0
 
     def spec(self, model_penalty: Penalty | None) -> LayerSpec:

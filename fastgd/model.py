@@ -630,7 +630,7 @@ class Sequential:
 
         Notes
         -----
-        NumPy arrays of real numbers, and labels of dtype intp, take the shortest way.
+        NumPy arrays of real numbers and of labels take the shortest way.
 
         Examples
         --------
@@ -983,9 +983,11 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self._built().get_weights()
+        weights = self.get_weights()
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
-        return Predictor(self._n_inputs, self._layers, weights, link, self._dtype, repr(self))
+        group = 1 if self._loss is None else self._loss.outputs_per_target
+        sizes = (self._n_inputs, self._n_outputs)
+        return Predictor(*sizes, self._layers, weights, link, group, self._dtype, repr(self))
 
     # ------------------------------------------------------------------------------------------------------ showing
     def summary(self) -> None:
@@ -1128,7 +1130,7 @@ class Sequential:
         rate, seed = learning_rate(reader, settings), read_seed(reader.made("seed"))
         if hooks is not None:
             hooks.restore(reader.callbacks)
-        if rate is not None:
+        if rate is not None and not isinstance(self._optimizer, Method):
             self._optimizer.learning_rate = rate
         self._seed = seed
         self._adopt(state)

@@ -136,7 +136,7 @@ def amsgrad(w, g, m, v, largest, *, step, beta1, beta2, one_minus_beta1, one_min
 
 @optimizer(source="Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, Algorithm 2")
 def adamax(w, g, m, u, *, step, beta1, beta2, one_minus_beta1, eps, eps_inside=0.0):
-    """Adam by the largest gradient: m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps_inside);
+    """Adam by the largest gradient: m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, abs(g) + eps_inside);
     w <- w - step m / (u + eps), with step = learning_rate / (1 - beta1^t)."""
     m = beta1 * m + one_minus_beta1 * g
     u = maximum(beta2 * u, abs(g) + eps_inside)
@@ -182,7 +182,7 @@ def lion(w, g, m, *, learning_rate, beta1, beta2, one_minus_beta1, one_minus_bet
 @optimizer(source="McMahan et al., Ad click prediction: a view from the trenches, KDD 2013, Algorithm 1")
 def ftrl(w, g, n, z, *, inverse_rate, l1, l2):
     """Follow the regularised leader: n <- n + g^2; z <- z + g - (change of sqrt(n)) inverse_rate w;
-    w <- 0 if |z| <= l1, else (sign(z) l1 - z) / (l2 + sqrt(n) inverse_rate)."""
+    w <- 0 if abs(z) <= l1, else (sign(z) l1 - z) / (l2 + sqrt(n) inverse_rate)."""
     before = sqrt(n)
     n = n + g * g
     after = sqrt(n)

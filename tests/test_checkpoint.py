@@ -503,6 +503,42 @@ def test_callbacks_and_their_states_have_to_match(tmp_path):
     assert_same_model(model, before)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "fragment"),
+    [
+        (lambda state: state.update(model=None), r"EarlyStopping: got keys \[.+'model'.+\], expected keys"),
+        (lambda state: state.pop("wait"), "EarlyStopping: got keys .+, expected keys .+wait"),
+        (lambda state: state.update(wait="soon"), "EarlyStopping: wait: got 'soon', expected int"),
+        (lambda state: state.update(wait=True), "EarlyStopping: wait: got True, expected int"),
+        (lambda state: state.update(best_weights=3), "EarlyStopping: best_weights: got 3, expected list or None"),
+    ],
+)
+def test_states_that_a_callback_never_gave_are_refused(spoil, fragment, parts, tmp_path):
+    """And nothing is changed, neither the model nor the callbacks."""
+    tensors, described, load = parts
+    spoil(described["callbacks"][0][1])
+    if "arrays" not in str(described["callbacks"]):
+        tensors = {name: array for name, array in tensors.items() if "best_weights" not in name}
+    load(tensors, described)
+    model, stopping = classifier(), fg.EarlyStopping("loss")
+    model_before, before = copy.deepcopy(model), dict(vars(stopping))
+    with pytest.raises(ValueError, match=fragment):
+        model.fit(*rows(), epochs=3, callbacks=[stopping], resume_from=tmp_path / "model")
+    assert_same_model(model, model_before)
+    assert vars(stopping) == before
+
+
+def test_a_log_goes_on_after_a_fit_that_ended(tmp_path):
+    """Saved when its file was closed already."""
+    X, y = rows()
+    path, log = tmp_path / "model", tmp_path / "log.csv"
+    model = classifier()
+    model.fit(X, y, epochs=2, callbacks=[fg.CSVLogger(log)])
+    model.save(path)
+    model.fit(X, y, epochs=4, callbacks=[fg.CSVLogger(log)], resume_from=path)
+    assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["epoch", "1", "2", "3", "4"]
+
+
 @each_backend
 def test_pickles_and_copies_are_exact_within_an_epoch(backend):
     """As files are."""

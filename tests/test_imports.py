@@ -17,8 +17,8 @@ PACKAGE = Path(fastgd.__file__).parent
 # exist yet have their place already.
 TIERS = [
     {"__main__", "bench"},
-    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimization", "kernels"},
-    {"model"},
+    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimization"},
+    {"kernels", "model"},
     {"export"},
     {"callbacks", "metrics", "_checkpoint"},
     {"training"},

@@ -666,3 +666,56 @@ def test_a_batch_too_large_for_the_memory_leaves_the_model_usable():
     finished = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-500:] or finished.returncode
     assert finished.stdout.split() == ["refused", "refused"]
+
+
+# --------------------------------------------------------------------------------------- what only estimators ask for
+def trained_network(backend, x, y, l2, **schedule):
+    """Weights after two epochs of momentum, from the network itself."""
+    network = fg.Sequential(
+        [fg.Dense(6, activation="tanh"), fg.Dense(3)],
+        loss="softmax_cross_entropy",
+        optimizer=fg.SGD(0.1, momentum=0.5),
+        penalty=fg.L2(l2),
+        dtype="float64",
+        backend=backend,
+    )
+    network.build(x.shape[1])
+    status, done = network._network.train(
+        x,
+        y,
+        None,
+        batch_size=8,
+        epoch=0,
+        step=0,
+        n_steps=6,
+        steps_before=0,
+        scalars=network.optimizer.scalars(1, 6),
+        losses=np.zeros((2, 2)),
+        n_threads=1,
+        **{"seed": 3, "shuffle": False, **schedule},
+    )
+    assert (status, done) == (0, 6)
+    return network.get_weights()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@each_backend
+def test_a_given_order_is_kept_in_every_epoch(shuffle, backend):
+    """The same bits as of rows that lie in this order, whatever `shuffle` says."""
+    draw = np.random.default_rng(5)
+    x, y, order = draw.normal(size=(24, 4)), draw.integers(3, size=24), draw.permutation(24)
+    given = trained_network(backend, x, y, 0.1, order=order, shuffle=shuffle)
+    for a, b in zip(given, trained_network(backend, x[order], y[order], 0.1), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(given[0], trained_network(backend, x, y, 0.1)[0])
+
+
+@each_backend
+def test_a_scale_of_penalties_is_as_if_they_were_others(backend):
+    """To the bit, with a power of two; and for this call alone."""
+    draw = np.random.default_rng(6)
+    x, y = draw.normal(size=(24, 4)), draw.integers(3, size=24)
+    scaled = trained_network(backend, x, y, 0.25, penalty_scale=0.5)
+    for a, b in zip(scaled, trained_network(backend, x, y, 0.125), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(scaled[0], trained_network(backend, x, y, 0.25)[0])

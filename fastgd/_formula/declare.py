@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from .block import Application, Block
 from .interval import admit
 from .language import Formula, FormulaError, read
 from .restraint import RESTRAIN
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 Function = Callable[..., Any]
 Kind = TypeVar("Kind", bound="Declaration")
@@ -187,6 +192,12 @@ class Activation(Declaration):
             (Application(derivative, ("kept",), ("d",), multiply=True),),
         )
 
+    @overload
+    def __call__(self, array: None = None, /, *, out: None = None, **parameters: float) -> Self: ...
+
+    @overload
+    def __call__(self, array: npt.ArrayLike, /, *, out: Any = None, **parameters: float) -> Array: ...
+
     def __call__(self, array: Any = None, /, *, out: Any = None, **parameters: float) -> Any:
         """Evaluate on an array with NumPy, or, without an array, give a copy with other parameters.
 
@@ -355,6 +366,16 @@ class Loss(Declaration):
             )
         return self.formula
 
+    @overload
+    def __call__(
+        self, scores: None = None, targets: None = None, /, *, out: None = None, **parameters: Any
+    ) -> Self: ...
+
+    @overload
+    def __call__(
+        self, scores: npt.ArrayLike, targets: npt.ArrayLike, /, *, out: Any = None, **parameters: Any
+    ) -> Array: ...
+
     def __call__(self, scores: Any = None, targets: Any = None, /, *, out: Any = None, **parameters: Any) -> Any:
         """Elementwise values with NumPy, or, without arrays, a copy with other parameters."""
         chosen = self.configured(**parameters) if parameters else self
@@ -497,6 +518,16 @@ def get(registry: Mapping[str, Any], given: Any, kind: str | None = None) -> Any
     near = difflib.get_close_matches(given, registry, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(name) for name in near)}? " if near else ""
     raise ValueError(f"unknown {kind} {given!r}; {hint}known: {', '.join(registry)}")
+
+
+@overload
+def activation(function: Function, *, ranges: Mapping[str, str] | None = None) -> Activation: ...
+
+
+@overload
+def activation(
+    function: None = None, *, ranges: Mapping[str, str] | None = None
+) -> Callable[[Function], Activation]: ...
 
 
 def activation(function: Function | None = None, *, ranges: Mapping[str, str] | None = None) -> Any:

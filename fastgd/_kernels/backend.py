@@ -129,8 +129,13 @@ class Network(Protocol):
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]:
         """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
+
+        Rows are taken in `order`, intp (n,) and contiguous, in every epoch touched; without it in one drawn from seed
+        and epoch if `shuffle`, else as they lie. The layers' penalties are multiplied by `penalty_scale`.
 
         Adds to ``losses[k]``, for the k-th epoch touched, sum(w_i l_i) with the penalty times sum(w_i), and
         sum(w_i). A batch whose weights sum to zero changes nothing. Returns a status and the number of steps done:
@@ -194,7 +199,7 @@ class Backend(Protocol):
         """The order of n rows in an epoch, intp."""
 
     def uniform(self, seed: int, stream: int, substream: int, count: int, start: int = 0) -> Array:
-        """As many draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
+        """`count` draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
 
     def first_nonfinite(self, array: Array, dtype: Any) -> tuple[int, int] | None:
         """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""

@@ -7,6 +7,8 @@ losses are summed in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -453,21 +455,39 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]:
         n, first_epoch = len(X), epoch
-        order = permutation(seed, epoch, n) if shuffle else np.arange(n)
-        for done in range(n_steps):
-            if step * batch_size >= n:
-                epoch, step = epoch + 1, 0
-                order = permutation(seed, epoch, n) if shuffle else order
-            rows = order[step * batch_size : (step + 1) * batch_size]
-            chosen = np.ones(len(rows)) if weights is None else weights[rows]
-            batch = (X[rows], targets[rows], chosen)
-            status = self.step(batch, Moment(seed, steps_before + done), scalars[done], losses[epoch - first_epoch])
-            if status:
-                return status, done + (status == 2)
-            step += 1
+        draws = shuffle and order is None
+        if order is None:
+            order = permutation(seed, epoch, n) if draws else np.arange(n)
+        with self.scaled_penalties(penalty_scale):
+            for done in range(n_steps):
+                if step * batch_size >= n:
+                    epoch, step = epoch + 1, 0
+                    order = permutation(seed, epoch, n) if draws else order
+                rows = order[step * batch_size : (step + 1) * batch_size]
+                chosen = np.ones(len(rows)) if weights is None else weights[rows]
+                batch, moment = (X[rows], targets[rows], chosen), Moment(seed, steps_before + done)
+                status = self.step(batch, moment, scalars[done], losses[epoch - first_epoch])
+                if status:
+                    return status, done + (status == 2)
+                step += 1
         return 0, n_steps
+
+    @contextmanager
+    def scaled_penalties(self, scale: float) -> Iterator[None]:
+        """Layers whose penalties are so many times as strong."""
+        layers = self.layers
+        self.layers = tuple(
+            replace(layer, l1=scale * layer.l1, l2=scale * layer.l2) if isinstance(layer, DenseSpec) else layer
+            for layer in layers
+        )
+        try:
+            yield
+        finally:
+            self.layers = layers
 
     def step(self, batch: tuple[Array, Array, Array], moment: Moment, scalars: Array, sums: Array) -> int:
         """One optimizer step on one batch; adds to the epoch's sums. Returns the status of `train`."""

@@ -28,7 +28,9 @@ cdef class Sink:
 
 cdef Source source_as_it_lies(array)
 cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table)
-cdef bint holds_labels(Source source, Py_ssize_t n_classes)
+cdef bint holds_targets(Source source, Py_ssize_t columns, int kind, const kernel_table *table)
+cdef bint holds_labels(Source source, Py_ssize_t n_classes, const kernel_table *table)
+cdef bint lie_as_labels(Source source)
 cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size)
 cdef bint lie_apart(Source a, Source b)
 

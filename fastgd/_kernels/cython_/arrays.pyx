@@ -14,6 +14,7 @@ from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
     ELEMENTWISE,
     FASTGD_ALIGNMENT,
+    REALS,
     ROWWISE,
     SOFTMAX_CROSS_ENTROPY,
     fastgd_instruction_sets,
@@ -55,7 +56,7 @@ cdef const instruction_set_row *_choose() except NULL:
 
 
 def instruction_set():
-    """Name of the instruction set in use."""
+    """What the kernels were compiled for, of those that this processor has."""
     return _chosen.name.decode()
 
 
@@ -216,7 +217,7 @@ cdef Py_ssize_t _first_nonfinite_row(Source source, const kernel_table *table) n
 
 
 def first_nonfinite(array, dtype):
-    """Row and column of the first element that is not finite in a dtype; nothing as large as the array is made."""
+    """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""
     cdef Source source = Source(array)
     cdef const kernel_table *table = table_for(dtype)
     cdef Py_ssize_t row = _first_nonfinite_row(source, table)
@@ -248,17 +249,20 @@ cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *tab
     return source.rows > 0 and source.columns == columns and _first_nonfinite_row(source, table) == source.rows
 
 
-cdef bint holds_labels(Source source, Py_ssize_t n_classes):
-    """Whether these are contiguous labels of dtype intp, each from 0 to n_classes - 1."""
-    cdef const size_t *label = <const size_t *>source.at.data
-    cdef size_t largest = 0
-    cdef Py_ssize_t i
-    if source.buffer.ndim != 1 or source.at.element_type != _intp or source.at.row_stride != sizeof(Py_ssize_t):
-        return False
-    # Seen as unsigned, a negative label is beyond every other.
-    for i in range(source.rows):
-        largest = max(largest, label[i])
-    return largest < <size_t>n_classes
+cdef bint holds_targets(Source source, Py_ssize_t columns, int kind, const kernel_table *table):
+    """The same, and all of a kind of target."""
+    return holds_reals(source, columns, table) and (
+        kind == REALS or table.holds_targets(&source.at, source.rows, columns, kind))
+
+
+cdef bint holds_labels(Source source, Py_ssize_t n_classes, const kernel_table *table):
+    """Whether these are labels of a whole type, each from 0 to n_classes - 1."""
+    return source.buffer.ndim == 1 and table.holds_labels(&source.at, source.rows, n_classes)
+
+
+cdef bint lie_as_labels(Source source):
+    """Whether the engine can read labels where they lie."""
+    return source.at.element_type == _intp and source.at.row_stride == sizeof(Py_ssize_t)
 
 
 cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size):
@@ -295,7 +299,7 @@ def elementary(str name, x):
 
 
 def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
-    """The order in which an epoch visits its rows."""
+    """The order of n rows in an epoch, intp."""
     order = np.empty(n, np.intp)
     cdef Py_ssize_t[::1] view = order
     if n:
@@ -304,13 +308,13 @@ def permutation(uint64_t seed, uint32_t epoch, Py_ssize_t n):
     return order
 
 
-def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t n, Py_ssize_t start=0):
-    """n draws of a stream from number `start` on, uniform on [0, 1), float64."""
-    draws = np.empty(n)
+def uniform(uint64_t seed, uint32_t stream, uint32_t substream, Py_ssize_t count, Py_ssize_t start=0):
+    """`count` draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""
+    draws = np.empty(count)
     cdef double[::1] view = draws
     cdef Py_ssize_t i
     with nogil:
-        for i in range(n):
+        for i in range(count):
             view[i] = philox_uniform(seed, start + i, stream, substream)
     return draws
 

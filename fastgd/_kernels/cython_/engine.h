@@ -126,6 +126,7 @@ typedef struct {
 
 enum job_kind { TRAIN, EVALUATE, GRADIENTS, PREDICT };
 enum loss_kind { NO_LOSS, ELEMENTWISE, SOFTMAX_CROSS_ENTROPY, ROWWISE };
+enum target_kind { REALS, NONNEGATIVES, POSITIVES, NONZEROS, PROBABILITIES, SIGNS };
 enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
 
 /* What one call of the engine is to do. */
@@ -135,6 +136,7 @@ typedef struct {
     const ptrdiff_t *labels;
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
+    int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
@@ -194,6 +196,12 @@ typedef struct {
     void (*scatter)(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,
                     ptrdiff_t column_stride);
 
+    /* Class labels of any whole type, which are below n_classes. */
+    int (*holds_labels)(const source_array *source, ptrdiff_t rows, ptrdiff_t n_classes);
+    void (*gather_labels)(const source_array *source, ptrdiff_t rows, ptrdiff_t *to);
+
+    /* Whether finite numbers are all of a target_kind once they are REAL. */
+    int (*holds_targets)(const source_array *source, ptrdiff_t rows, ptrdiff_t columns, int kind);
     ptrdiff_t (*first_nonfinite_row)(const source_array *source, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t last);
 
     /* Work is counted in units, so that a team can share it; a unit's result does not depend on who computes it. */

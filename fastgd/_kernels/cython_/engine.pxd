@@ -15,6 +15,12 @@ cdef extern from "engine.h" nogil:
         GRADIENTS
         PREDICT
         NO_LOSS
+        REALS
+        NONNEGATIVES
+        POSITIVES
+        NONZEROS
+        PROBABILITIES
+        SIGNS
         ELEMENTWISE
         SOFTMAX_CROSS_ENTROPY
         ROWWISE
@@ -122,6 +128,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t n_steps
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
+        int draws_order
         uint64_t seed
         uint64_t steps_before
         Py_ssize_t epoch
@@ -176,6 +183,9 @@ cdef extern from "engine.h" nogil:
         void work(network *, int) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        int holds_labels(const source_array *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void gather_labels(const source_array *, Py_ssize_t, Py_ssize_t *) noexcept nogil
+        int holds_targets(const source_array *, Py_ssize_t, Py_ssize_t, int) noexcept nogil
         Py_ssize_t first_nonfinite_row(const source_array *, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t product_units(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil
         int is_beyond_cache(const dense_layer *) noexcept nogil

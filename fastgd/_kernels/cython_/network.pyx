@@ -21,7 +21,9 @@ from .arrays cimport (
     holds_labels,
     holds_reals,
     holds_results,
+    holds_targets,
     lie_apart,
+    lie_as_labels,
     link_block,
     plan_of_loss,
     row_link_of,
@@ -40,7 +42,13 @@ from .engine cimport (
     FASTGD_MOST_ROWS,
     GRADIENTS,
     LAYER_NORM,
+    NONNEGATIVES,
+    NONZEROS,
+    POSITIVES,
     PREDICT,
+    PROBABILITIES,
+    REALS,
+    SIGNS,
     TRAIN,
     dense_layer,
     kernel_table,
@@ -62,6 +70,9 @@ cdef enum:
 
 
 _KINDS = {"dense": DENSE, "dropout": DROPOUT, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
+# Those kinds of targets that a quick look can tell.
+_TARGET_KINDS = {"real": REALS, "nonnegative": NONNEGATIVES, "positive": POSITIVES, "nonzero": NONZEROS,
+                 "probability": PROBABILITIES, "sign": SIGNS}
 
 
 class _Gate:
@@ -81,8 +92,9 @@ cdef class Network:
     cdef readonly object dtype
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
-    cdef object order_memory
-    cdef bint takes_labels, takes_reals, has_gradients, passes_back
+    cdef object order_memory, label_memory
+    cdef bint takes_labels, has_gradients, passes_back
+    cdef int target_kind
 
     def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype):
         self.dtype = np.dtype(dtype)
@@ -111,7 +123,7 @@ cdef class Network:
             return
         cdef Py_ssize_t n_outputs = self.n_targets
         self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
-        self.takes_labels, self.takes_reals = loss.by_class, loss.target == "real"
+        self.takes_labels, self.target_kind = loss.by_class, _TARGET_KINDS.get(loss.target, -1)
         self.n_targets = n_outputs // loss.outputs_per_target
         self.at.loss = plan_of_loss(self.table, loss)
         self.at.loss.scalars = self._own_scalars(loss, n_outputs)
@@ -199,21 +211,25 @@ cdef class Network:
         return row + rows.rows
 
     def get_weights(self):
+        """Fresh copies: [W1, b1, W2, ...], with gain and shift of a normalisation in its place."""
         with self.lock:
             return [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].weight)]
 
     def set_weights(self, weights):
+        """Replace all of them, one after the other, by real numbers of any dtype; a matrix may come in pieces."""
         with self.lock:
             given = iter(weights)
             for k in self.learning:
                 self._write(self.at.layers[k].weight, next(given), next(given))
 
     def get_statistics(self):
+        """Fresh copies of running means and variances: [mean, variance] of each batch normalisation."""
         with self.lock:
             return [a for k in self.learning if self.at.layers[k].kind == BATCH_NORM
                     for a in self._read(&self.at.layers[k], self.at.layers[k].running)]
 
     def set_statistics(self, statistics):
+        """Replace all of them."""
         with self.lock:
             given = iter(statistics)
             for k in self.learning:
@@ -221,11 +237,13 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
+        """For each state of the optimizer's rule a list like that of `get_weights`."""
         with self.lock:
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
                     for s in range(self.at.rule.n_states)]
 
     def set_slots(self, slots):
+        """Replace all of them."""
         with self.lock:
             for s in range(self.at.rule.n_states):
                 given = iter(slots[s])
@@ -296,34 +314,45 @@ cdef class Network:
     # Jobs: the Python side ---------------------------------------------------------------------------------------
 
     def takes(self, X):
+        """Whether X, which may be anything, is an array that the door would pass on as it is; at a quick look."""
         return self._takes_features(source_as_it_lies(X))
 
     def takes_batch(self, X, targets):
+        """The same of X and targets together."""
         cdef Source x = source_as_it_lies(X), y = source_as_it_lies(targets)
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
         if self.takes_labels:
-            return holds_labels(y, self.n_targets)
-        return self.takes_reals and holds_reals(y, self.n_targets, self.table)
+            return holds_labels(y, self.n_targets, self.table)
+        return self.target_kind >= 0 and holds_targets(y, self.n_targets, self.target_kind, self.table)
 
     cdef bint _takes_features(self, Source x):
         return x is not None and x.buffer.ndim == 2 and holds_reals(x, self.n_inputs, self.table)
 
     def takes_output(self, X, out, Py_ssize_t layer):
+        """The same of X and an array for the outputs of a layer."""
         cdef Source x = source_as_it_lies(X), to = source_as_it_lies(out)
         return (self._takes_features(x) and to is not None and lie_apart(x, to)
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
-              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads):
-        cdef Source x = Source(X), scalar_table = Source(scalars)
+              Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
+              double penalty_scale=1.0):
+        """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
+
+        Rows come in the order given instead of a shuffled one, and penalties are `penalty_scale` times theirs.
+        """
+        cdef Source x = Source(X), scalar_table = Source(scalars), given = None if order is None else Source(order)
         cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
         with self.lock:
             self._reserve(parts_of(batch_size, parts), True)
             if parts > 1:
                 self._keep_gradients()
-            self.at.order = self._order_of(x.rows) if shuffle else NULL
+            self.at.job.draws_order = shuffle and given is None
+            self.at.order = self._order_of(x.rows) if self.at.job.draws_order else NULL
+            if given is not None:
+                self.at.order = <Py_ssize_t *>given.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
@@ -334,10 +363,18 @@ cdef class Network:
                 self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
+            self._scale_penalties(penalty_scale)
             self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
+            self._scale_penalties(1.0)
             return self.at.now.status, self.at.now.done
 
+    cdef object _scale_penalties(self, double scale):
+        for k, spec in enumerate(self.specs):
+            if self.at.layers[k].kind == DENSE:
+                self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
+
     def evaluate(self, X, targets, weights, *, int n_threads):
+        """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
         cdef Source x = Source(X)
         with self.lock:
             self._reserve(min(x.rows, PREDICT_ROWS), False)
@@ -346,6 +383,7 @@ cdef class Network:
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
     def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):
+        """The weighted mean with penalties, and its gradients in the order of `get_weights`."""
         cdef Source x = Source(X)
         cdef Py_ssize_t parts = parts_of(x.rows, self.at.most_rows)
         cdef double loss = 0
@@ -365,6 +403,7 @@ cdef class Network:
         return loss, gradients
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):
+        """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
         cdef Source x = Source(X)
         cdef Sink result = Sink(out)
         with self.lock:
@@ -380,6 +419,16 @@ cdef class Network:
             self.order_memory = np.empty(n_rows, np.intp)
         return <Py_ssize_t *>Sink(self.order_memory).buffer.buf
 
+    cdef const Py_ssize_t *_labels_of(self, Source y) except NULL:
+        """Labels of whatever whole type as the engine reads them."""
+        if lie_as_labels(y):
+            return <const Py_ssize_t *>y.at.data
+        if self.label_memory is None or len(self.label_memory) < y.rows:
+            self.label_memory = np.empty(y.rows, np.intp)
+        cdef Sink labels = Sink(self.label_memory)
+        self.table.gather_labels(&y.at, y.rows, <Py_ssize_t *>labels.buffer.buf)
+        return <const Py_ssize_t *>labels.buffer.buf
+
     cdef object _run(self, int kind, Source x, targets, weights, int n_threads, double passes):
         """Hold the arrays, gather the team, run the job: so many passes of one row through all the weights."""
         cdef Source y, row_weights
@@ -392,7 +441,7 @@ cdef class Network:
         if targets is not None:
             y = Source(targets)
             if self.takes_labels and y.buffer.ndim == 1:
-                self.at.job.labels = <const Py_ssize_t *>y.at.data
+                self.at.job.labels = self._labels_of(y)
                 self.at.target.labels = self.at.batch_labels
             else:
                 self.at.job.y = y.at

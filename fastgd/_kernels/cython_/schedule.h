@@ -283,7 +283,7 @@ static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last
 static void begin_step(network *net, ptrdiff_t k)
 {
     const job_description *job = &net->job;
-    if (net->order != NULL && (k == 0 || job->step == 0))
+    if (job->draws_order && (k == 0 || job->step == 0))
         philox_permutation(job->seed, (uint32_t)job->epoch, job->n_rows, net->order);
     net->now.first = job->step * job->batch_size;
     net->now.last = smaller(net->now.first + job->batch_size, job->n_rows);
