@@ -17,10 +17,10 @@ PACKAGE = Path(fastgd.__file__).parent
 # exist yet have their place already.
 TIERS = [
     {"__main__", "bench"},
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization"},
+    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimization"},
     {"kernels", "model"},
     {"export"},
-    {"callbacks"},
+    {"callbacks", "metrics", "_checkpoint"},
     {"training"},
     {"layers"},
     {"methods"},
