@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from .._formula import get
-from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network
+from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
 
 if TYPE_CHECKING:
     from .backend import Array as Array
@@ -20,6 +20,7 @@ __all__ = [
     "LayerNormSpec",
     "LayerSpec",
     "Network",
+    "StepSpec",
     "available_backends",
     "get_backend",
 ]

@@ -16,6 +16,7 @@
 #include "narrow.h"
 #include "normalization.h"
 #include "philox.h"
+#include "whole_step.h"
 
 /* Units, or rows, first .. last-1 are a member's. */
 typedef struct {
@@ -222,6 +223,48 @@ static void update_layer(network *net, int member, ptrdiff_t k)
         net->now.nonfinite_weights = 1;
 }
 
+/* Every member adds up all squares, in the order of the units: so the factor is the same bits for all. */
+static double clip_factor(const network *net, ptrdiff_t units)
+{
+    double sum = 0;
+    for (ptrdiff_t unit = 0; unit < units; unit++)
+        sum += net->squares[unit];
+    double norm = sqrt(sum) + net->clip_slack;
+    return norm > net->clip_norm ? net->clip_norm / norm : 1;
+}
+
+/* An update from stored gradients, which are clipped by the norm of all of them. */
+static void update_clipped(network *net, int member)
+{
+    ptrdiff_t units = 0;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        complete_gradient(&net->layers[k], members.first, members.last, net->squares + units);
+        units += weight_units(&net->layers[k]);
+    }
+    team_wait(&net->barrier);
+    double factor = clip_factor(net, units);
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        if (!update_from_clipped(&net->layers[k], &net->rule, factor, members.first, members.last))
+            net->now.nonfinite_weights = 1;
+    }
+    team_wait(&net->barrier);
+}
+
+/* Constraints on the new weights, and their average. */
+static void finish_weights(network *net, int member)
+{
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range panels = share(net, member, net->layers[k].weight.panels);
+        for (ptrdiff_t panel = panels.first; panel < panels.last; panel++) {
+            constrain_weights(&net->layers[k], panel);
+            if (net->averages)
+                average_weights(&net->layers[k], net->now.newest_share, panel);
+        }
+    }
+}
+
 /* A batch ------------------------------------------------------------------------------------------------------------ */
 
 /* Every member computes the sums whole: they are read before the update, and cheap beside the products. */
@@ -291,6 +334,8 @@ static void begin_step(network *net, ptrdiff_t k)
     net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
     for (ptrdiff_t i = 0; i < job->n_scalars; i++)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+    if (net->averages)
+        net->now.newest_share = job->scalars[k * job->n_scalars + job->n_scalars - 1];
 }
 
 /* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
@@ -315,19 +360,27 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
         if (!narrow_update(at, &net->rule, rows))
             net->now.nonfinite_weights = 1;
     }
+    if (net->averages || net->constrains)
+        finish_weights(net, 0);
     finish_losses(net, all);
     return weighted_loss(net, all) + penalty;
 }
 
-/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and one whose
+ * gradients are clipped by their norm needs them all. */
 static void descend(network *net, int member)
 {
-    double loss = pass_parts(net, member, net->now.first, net->now.last, UPDATE_WEIGHTS);
-    if (net->now.last - net->now.first > net->most_rows && isfinite(loss)) {
+    int clips = net->squares != NULL;
+    double loss = pass_parts(net, member, net->now.first, net->now.last, clips ? STORE_GRADIENT : UPDATE_WEIGHTS);
+    if (clips && isfinite(loss))
+        update_clipped(net, member);
+    else if (net->now.last - net->now.first > net->most_rows && isfinite(loss)) {
         for (ptrdiff_t k = 0; k < net->n_layers; k++)
             update_layer(net, member, k);
         team_wait(&net->barrier);
     }
+    if ((net->averages || net->constrains) && isfinite(loss))
+        finish_weights(net, member);
     if (member == 0)
         net->now.loss_sum = loss;
 }
@@ -361,7 +414,7 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= net->most_rows)
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->squares == NULL && net->now.last - net->now.first <= net->most_rows)
             net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
         else if (net->now.weight_sum > 0)
             descend(net, member);
