@@ -326,7 +326,7 @@ class Sequential:
         return network
 
     def _restart_average(self, network: Network) -> None:
-        """Nothing was averaged yet: the average is the weights themselves."""
+        """The average becomes the weights themselves."""
         if self._optimizer.averages:
             network.set_slots([*network.get_slots()[:-1], network.get_weights()])
             self._averaged_at = -1
@@ -370,8 +370,8 @@ class Sequential:
         Parameters
         ----------
         averaged : bool
-            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; else they are
-            the weights themselves.
+            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; without
+            these they are the weights themselves.
 
         Returns
         -------
@@ -388,7 +388,7 @@ class Sequential:
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
+        """Replace all weights. The optimizer's state stays as it is; averages of the weights become these.
 
         Parameters
         ----------
@@ -907,7 +907,7 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self.get_weights()
+        weights = self.get_weights(averaged=True)
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
         group = 1 if self._loss is None else self._loss.outputs_per_target
         sizes = (self._n_inputs, self._n_outputs)

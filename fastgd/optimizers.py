@@ -8,7 +8,7 @@ digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypedDict, Unpack
 
 from ._formula import OPTIMIZERS, OptimizerRule, RestrainedRule, get, maximum, minimum, optimizer, sqrt
 from ._formula.interval import check
@@ -333,9 +333,9 @@ class Optimizer:
                 if not isinstance(value, bool):
                     raise ValueError(f"{what}: got {value!r}, expected {FLAG}")
             elif interval == COUNT:
-                if not isinstance(value, int) or value < 1:
+                if isinstance(value, bool) or not isinstance(value, SupportsIndex) or value.__index__() < 1:
                     raise ValueError(f"{what}: got {value!r}, expected {COUNT}")
-                value = int(value)
+                value = value.__index__()
             elif name != "learning_rate" or not callable(value):
                 value = check(what, value, interval)
             self.hyperparameters[name] = value
@@ -871,7 +871,6 @@ class _PlainTwoMeans(_TwoMeans):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, **common)
-
 
 
 class Adam(_TwoMeans):

@@ -289,8 +289,10 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
         forward_layer(net, member, k, rows, first);
     }
     loss_of_scores(net, member, rows, 1);
+    /* Before the barrier: once it is passed, some member updates weights. */
+    double penalty = first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0;
     team_wait(&net->barrier);
-    return weighted_loss(net, (range){0, rows}) + (first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
+    return weighted_loss(net, (range){0, rows}) + penalty;
 }
 
 /* The positions of a batch are cut into equal parts; gradients are stored by the first and added to by the others. */
