@@ -370,8 +370,8 @@ class Sequential:
         Parameters
         ----------
         averaged : bool
-            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; without
-            these they are the weights themselves.
+            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; otherwise
+            they are the weights themselves.
 
         Returns
         -------

@@ -47,6 +47,8 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]: ...
     def evaluate(
         self, X: Array, targets: Array, weights: Array | None, *, n_threads: int

@@ -259,7 +259,7 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the optimizer's rule a list like that of `get_weights`."""
+        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
         with self.lock:
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
                     for s in range(self.at.rule.n_states + self.at.averages)]
