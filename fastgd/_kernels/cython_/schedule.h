@@ -252,6 +252,20 @@ static void update_clipped(network *net, int member)
     team_wait(&net->barrier);
 }
 
+/* The batch's gradients are added to those of the batches before it; at the end of a step their mean takes the place of the
+ * batch's, and the sum begins anew. */
+static void accumulate(network *net, int member)
+{
+    double share_of_batch = 1.0 / (double)net->batches_a_step;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        if (net->now.weight_sum > 0)
+            add_to_sum(&net->layers[k], members.first, members.last);
+        if (net->now.moves)
+            take_mean(&net->layers[k], share_of_batch, members.first, members.last);
+    }
+}
+
 /* Constraints on the new weights, and their average. */
 static void finish_weights(network *net, int member)
 {
@@ -336,8 +350,10 @@ static void begin_step(network *net, ptrdiff_t k)
     net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
     for (ptrdiff_t i = 0; i < job->n_scalars; i++)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+    const double *last = job->scalars + (k + 1) * job->n_scalars - 1;
+    net->now.moves = net->batches_a_step == 1 || *last-- != 0;
     if (net->averages)
-        net->now.newest_share = job->scalars[k * job->n_scalars + job->n_scalars - 1];
+        net->now.newest_share = *last;
 }
 
 /* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
@@ -368,23 +384,35 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
     return weighted_loss(net, all) + penalty;
 }
 
-/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and one whose
- * gradients are clipped by their norm needs them all. */
+/* Whether gradients must all be there before a weight changes. */
+INLINE int needs_gradients(const network *net)
+{
+    return net->squares != NULL || net->batches_a_step > 1;
+}
+
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
 static void descend(network *net, int member)
 {
-    int clips = net->squares != NULL;
-    double loss = pass_parts(net, member, net->now.first, net->now.last, clips ? STORE_GRADIENT : UPDATE_WEIGHTS);
-    if (clips && isfinite(loss))
+    double loss = 0;
+    if (net->now.weight_sum > 0)
+        loss = pass_parts(net, member, net->now.first, net->now.last, needs_gradients(net) ? STORE_GRADIENT : UPDATE_WEIGHTS);
+    if (member == 0)
+        net->now.loss_sum = loss;
+    if (!isfinite(loss))
+        return;
+    if (net->batches_a_step > 1)
+        accumulate(net, member);
+    if (!net->now.moves)
+        return;
+    if (net->squares != NULL)
         update_clipped(net, member);
-    else if (net->now.last - net->now.first > net->most_rows && isfinite(loss)) {
+    else if (needs_gradients(net) || net->now.last - net->now.first > net->most_rows) {
         for (ptrdiff_t k = 0; k < net->n_layers; k++)
             update_layer(net, member, k);
         team_wait(&net->barrier);
     }
-    if ((net->averages || net->constrains) && isfinite(loss))
+    if (net->averages || net->constrains)
         finish_weights(net, member);
-    if (member == 0)
-        net->now.loss_sum = loss;
 }
 
 static void end_step(network *net, ptrdiff_t k)
@@ -416,9 +444,11 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->squares == NULL && net->now.last - net->now.first <= net->most_rows)
-            net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
-        else if (net->now.weight_sum > 0)
+        ptrdiff_t rows = net->now.last - net->now.first;
+        if (net->now.weight_sum > 0 && narrow.n_layers && !needs_gradients(net) && rows <= net->most_rows)
+            net->now.loss_sum = descend_narrow(net, &narrow, rows);
+        /* A batch without weight is passed over, unless weights are to change by those before it. */
+        else if (net->now.weight_sum > 0 || net->batches_a_step > 1)
             descend(net, member);
         if (member == 0)
             end_step(net, k);
