@@ -327,20 +327,22 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
-        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages)
+        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages, optimizer.accumulate)
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype, step)
         initial = optimizer.initial_states()
         if any(initial.values()):
             layers = self._with_widths(n_inputs)
             shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
             states = [[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()]
-            network.set_slots([*states, network.get_weights()])
+            network.set_slots([*states, *network.get_slots()[len(initial) :]])
         return network
 
     def _restart_average(self, network: Network) -> None:
-        """Nothing was averaged yet: the average is the weights themselves."""
+        """The average becomes the weights themselves."""
         if self._optimizer.averages:
-            network.set_slots([*network.get_slots()[:-1], network.get_weights()])
+            slots = network.get_slots()
+            slots[len(self._optimizer.rule.states)] = network.get_weights()
+            network.set_slots(slots)
             self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
@@ -378,7 +380,7 @@ class Sequential:
         if self._averaged is None:
             return network
         if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[-1])
+            self._averaged.set_weights(network.get_slots()[len(self._optimizer.rule.states)])
             self._averaged.set_statistics(network.get_statistics())
             self._averaged_at = self._counters.steps
         return self._averaged
@@ -407,7 +409,7 @@ class Sequential:
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
+        """Replace all weights. The optimizer's state stays as it is; averages of the weights become these.
 
         Parameters
         ----------
@@ -1042,7 +1044,7 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self.get_weights()
+        weights = self.get_weights(averaged=True)
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
         group = 1 if self._loss is None else self._loss.outputs_per_target
         sizes = (self._n_inputs, self._n_outputs)

@@ -96,6 +96,7 @@ cdef extern from "engine.h" nogil:
         int nonnegative
         double max_norm
         matrix average
+        matrix gradient_sum
         uint32_t dropped
         double kept_scale
         double eps
@@ -194,6 +195,7 @@ cdef extern from "engine.h" nogil:
         double *squares
         int averages
         int constrains
+        Py_ssize_t batches_a_step
         int by_class
         int by_sides
         int penalized

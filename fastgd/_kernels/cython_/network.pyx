@@ -169,7 +169,8 @@ cdef class Network:
 
     cdef object _take_step(self, step):
         """What is done in a step besides the rule; before the layers are taken."""
-        self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
+        self.at.clip_norm, self.at.clip_slack = step.clip_norm, step.clip_slack
+        self.at.averages, self.at.batches_a_step = step.averages, step.accumulate
 
     cdef object _make_squares(self):
         """Room for what clipping by the norm adds up."""
@@ -210,6 +211,8 @@ cdef class Network:
             layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
         if self.at.averages:
             layer.average = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if self.at.batches_a_step > 1:
+            layer.gradient_sum = self._own(layer.n_inputs + 1, layer.n_outputs)
         if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
 
@@ -289,21 +292,28 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
+        """For each state of the rule, the average and the sum of gradients, if any, a list like that of `get_weights`."""
         with self.lock:
             self._settle()
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
-                    for s in range(self.at.rule.n_states + self.at.averages)]
+                    for s in range(self._n_slots())]
+
+    cdef Py_ssize_t _n_slots(self):
+        return self.at.rule.n_states + self.at.averages + (self.at.batches_a_step > 1)
 
     cdef matrix _slot(self, Py_ssize_t k, Py_ssize_t s):
-        """A state of layer k, or after the last one the average."""
-        return self.at.layers[k].state[s] if s < self.at.rule.n_states else self.at.layers[k].average
+        """A state of layer k, or after the last one the average, and the sum of gradients."""
+        if s < self.at.rule.n_states:
+            return self.at.layers[k].state[s]
+        if s == self.at.rule.n_states and self.at.averages:
+            return self.at.layers[k].average
+        return self.at.layers[k].gradient_sum
 
     def set_slots(self, slots):
         """Replace all of them."""
         with self.lock:
             self._settle()
-            for s in range(self.at.rule.n_states + self.at.averages):
+            for s in range(self._n_slots()):
                 given = iter(slots[s])
                 for k in self.learning:
                     self._write(self._slot(k, s), next(given), next(given))
@@ -456,7 +466,7 @@ cdef class Network:
             if not self.at.job.is_sparse or self._settles_at_once():
                 self._settle()
             self._reserve(parts_of(batch_size, parts), True, X)
-            if parts > 1 or self.at.squares != NULL:
+            if parts > 1 or self.at.squares != NULL or self.at.batches_a_step > 1:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
             self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
@@ -468,7 +478,7 @@ cdef class Network:
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
             self.at.rule.bias_scalars = self.at.rule.scalars
-            if scalar_table.columns - self.at.averages > self.n_scalars:
+            if scalar_table.columns - self.at.averages - (self.at.batches_a_step > 1) > self.n_scalars:
                 self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
@@ -485,7 +495,7 @@ cdef class Network:
     cdef bint _settles_at_once(self):
         """Whether no column of a sparse X may be behind: something is done to all of them, or it would take longer."""
         narrow = self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
-        whole = self.at.squares != NULL or self.at.averages or self.at.constrains
+        whole = self.at.squares != NULL or self.at.batches_a_step > 1 or self.at.averages or self.at.constrains
         self.at.history.at_once = narrow or whole or self.specs[0].l1 != 0 or self.specs[0].l2 != 0
         return self.at.history.at_once
 
