@@ -74,7 +74,7 @@ class Sequential:
     n_threads : int or None
         The most threads to use; None: the processors that are there. Work too small to share stays on one thread,
         and results are the same bits for any number.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Attributes
     ----------
