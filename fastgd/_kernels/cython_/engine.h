@@ -62,9 +62,15 @@ typedef struct {
 /* Steps that columns without a gradient have yet to take. */
 typedef struct {
     uint32_t *taken;                        /* of each column of X: steps of the history that its weights have behind them */
+    double *penalty;                        /* of each column of X: what its penalty adds to the epoch's loss */
     void *scalars;                          /* REAL: FASTGD_MAX_SCALARS for each step, those of weights */
+    double *weight_sum;                     /* of each step's batch */
+    double *scale, *squares;                /* before each step, if a step is but a factor: the product of those so far, and
+                                             * the sum of their batches' weights times the squares of such products */
     ptrdiff_t steps, room;
     int at_once;                            /* each step is taken by all columns before the next */
+    int scales;                             /* all that a step does to a column without a gradient is to scale it */
+    int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
 } step_history;
 
 enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
@@ -192,6 +198,7 @@ typedef struct {
     double weight_sum;
     double newest_share;                    /* of this step's weights in their average */
     int moves;                              /* whether weights change after this batch */
+    int settles;                            /* steps that are owed are taken now */
     int stop, status;
     ptrdiff_t done;
     int nonfinite_weights;
@@ -218,8 +225,8 @@ typedef struct {
     matrix input;                           /* without memory where all that was read is sparse */
     sparse_batch batch;
     step_history history;
-    int rests;                              /* the rule leaves weights without a gradient alone if these scalars are zero: */
-    ptrdiff_t n_drawing, drawing[2];
+    int rests;                              /* the rule leaves weights without a gradient alone unless they are drawn to zero */
+    ptrdiff_t place_of_rate, place_of_coupled, place_of_decay;      /* among the rule's scalars; negative: not there */
     target_rows target;
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */

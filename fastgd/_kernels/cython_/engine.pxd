@@ -70,10 +70,16 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct step_history:
         uint32_t *taken
+        double *penalty
         void *scalars
+        double *weight_sum
+        double *scale
+        double *squares
         Py_ssize_t steps
         Py_ssize_t room
         int at_once
+        int scales
+        int counts_penalty
 
     ctypedef struct dense_layer:
         int kind
@@ -206,8 +212,9 @@ cdef extern from "engine.h" nogil:
         sparse_batch batch
         step_history history
         int rests
-        Py_ssize_t n_drawing
-        Py_ssize_t *drawing
+        Py_ssize_t place_of_rate
+        Py_ssize_t place_of_coupled
+        Py_ssize_t place_of_decay
         target_rows target
         Py_ssize_t *batch_labels
         void *row_scale

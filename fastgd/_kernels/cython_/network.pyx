@@ -58,6 +58,7 @@ from .engine cimport (
     network,
     parts_of,
     sparse_batch,
+    step_history,
     transposed_rows,
 )
 
@@ -109,6 +110,7 @@ cdef class Network:
     cdef readonly Py_ssize_t n_layers, n_inputs
     cdef Py_ssize_t n_weights, n_scalars, n_targets
     cdef readonly object dtype
+    cdef object rule
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
     cdef object order_memory, label_memory, sparse_memory, sparse_buffers, row_starts
@@ -161,11 +163,10 @@ cdef class Network:
         self.at.rule.update = update_block(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
+        self.rule = rule
+        places = [rule.scalars.index(name) if name in rule.scalars else -1 for name in ("learning_rate", "coupled", "decay")]
+        self.at.place_of_rate, self.at.place_of_coupled, self.at.place_of_decay = places
         self.at.rests = rule.formula.name in RESTING_RULES
-        for name in ("coupled", "decay"):
-            if name in rule.scalars:
-                self.at.drawing[self.at.n_drawing] = rule.scalars.index(name)
-                self.at.n_drawing += 1
 
     cdef object _take_step(self, step):
         """What is done in a step besides the rule; before the layers are taken."""
@@ -374,10 +375,14 @@ cdef class Network:
         cdef sparse_batch *batch = &self.at.batch
         if self.sparse_memory is None:
             columns = np.zeros((2, self.n_inputs), np.uint32)
-            scalars = np.zeros((HISTORY_STEPS, FASTGD_MAX_SCALARS), self.dtype)
+            scalars, penalty = np.zeros((HISTORY_STEPS, FASTGD_MAX_SCALARS), self.dtype), np.zeros(self.n_inputs)
+            sums = np.zeros((3, HISTORY_STEPS + 1))
+            sums[1, 0] = 1.0
             batch.number, self.at.history.taken = <uint32_t *>_address(columns[0]), <uint32_t *>_address(columns[1])
             self.at.history.scalars, self.at.history.room = _address(scalars), HISTORY_STEPS
-            self.sparse_memory = columns, scalars
+            self.at.history.penalty, self.at.history.weight_sum = <double *>_address(penalty), <double *>_address(sums[0])
+            self.at.history.scale, self.at.history.squares = <double *>_address(sums[1]), <double *>_address(sums[2])
+            self.sparse_memory = columns, scalars, penalty, sums
         rows = np.zeros(self.at.capacity + 1, np.intp)
         batch.row_start = <Py_ssize_t *>_address(rows)
         if elements > self.sparse_room or self.sparse_buffers is None:
@@ -463,8 +468,7 @@ cdef class Network:
         with self.lock:
             held = self._hold(X)
             parts = self._parts(batch_size)
-            if not self.at.job.is_sparse or self._settles_at_once():
-                self._settle()
+            self._plan_history(np.asarray(scalars), parts > 1)
             self._reserve(parts_of(batch_size, parts), True, X)
             if parts > 1 or self.at.squares != NULL or self.at.batches_a_step > 1:
                 self._keep_gradients()
@@ -492,12 +496,29 @@ cdef class Network:
         self.at.most_rows = max(self.most_dense_rows, MOST_SPARSE_ROWS) if self.at.job.is_sparse else self.most_dense_rows
         return parts_of(rows, self.at.most_rows)
 
-    cdef bint _settles_at_once(self):
-        """Whether no column of a sparse X may be behind: something is done to all of them, or it would take longer."""
-        narrow = self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
+    cdef object _plan_history(self, scalars, bint in_parts):
+        """How columns without a gradient will take the steps to come, which have these scalars; of a dense X there are none."""
+        cdef step_history *history = &self.at.history
+        penalized = self.specs[0].kind == "dense" and (self.specs[0].l1 != 0 or self.specs[0].l2 != 0)
+        narrow = self.specs[0].kind == "dense" and self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
         whole = self.at.squares != NULL or self.at.batches_a_step > 1 or self.at.averages or self.at.constrains
-        self.at.history.at_once = narrow or whole or self.specs[0].l1 != 0 or self.specs[0].l2 != 0
-        return self.at.history.at_once
+        scales = self.at.job.is_sparse and not whole and self._steps_are_factors(scalars)
+        # A batch in parts updates all columns, and counts the penalty of all.
+        at_once = whole or narrow and not scales or penalized and in_parts
+        if not self.at.job.is_sparse or scales != history.scales or at_once:
+            self._settle()
+        history.scales, history.at_once = scales, at_once
+        history.counts_penalty = self.at.job.is_sparse and penalized and not at_once
+
+    cdef bint _steps_are_factors(self, scalars):
+        """Whether all that such steps do to weights without a gradient is to scale them."""
+        given = {name: scalars[:, k] for k, name in enumerate(self.rule.scalars)}
+        spec = self.specs[0]
+        if self.rule.formula.name == "sgd":
+            # A bound clips what the penalty adds to the gradient.
+            return spec.l1 == 0 and (spec.l2 == 0 or "bound" not in given or np.isinf(given["bound"]).all())
+        return (self.rule.formula.name in RESTING_RULES and spec.l1 == spec.l2 == 0
+                and ("coupled" not in given or not given["coupled"].any()))
 
     cdef object _scale_penalties(self, double scale):
         for k, spec in enumerate(self.specs):
@@ -566,6 +587,7 @@ cdef class Network:
         """Hold the arrays, gather the team, run the job: so many passes of one row through all the weights."""
         cdef Source y, row_weights
         self.at.job.kind = kind
+        self.at.history.counts_penalty = self.at.history.counts_penalty and kind == TRAIN
         if kind != TRAIN:
             self.at.order = NULL
         self.at.job.labels = NULL

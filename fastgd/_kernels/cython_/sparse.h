@@ -110,6 +110,26 @@ static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, 
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
 
+/* Adds to each of some columns' penalties that of their weights in one panel, times so much.  Sums of four, or of two, which
+ * the compiler makes vectors of: a panel's width is a multiple of that. */
+static void count_penalty(const dense_layer *layer, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t last, double times, double *penalty)
+{
+    enum { PARTS = 16 / sizeof(REAL) };
+    ptrdiff_t width = width_of_panel(&layer->weight, panel);
+    for (ptrdiff_t column = first; column < last; column++) {
+        const REAL *weight = panel_row(&layer->weight, panel, column);
+        double squares[PARTS] = {0}, magnitudes[PARTS] = {0};
+        for (ptrdiff_t i = 0; i < width; i += PARTS)
+            for (ptrdiff_t k = 0; k < PARTS; k++) {
+                double w = (double)weight[i + k];
+                squares[k] += w * w;
+                magnitudes[k] += fabs(w);
+            }
+        for (ptrdiff_t k = 0; k < PARTS; k++)
+            penalty[column] += times * (0.5 * layer->l2 * squares[k] + layer->l1 * magnitudes[k]);
+    }
+}
+
 /* Columns first .. last-1 in one panel, alike in what they have missed: the steps from number `step` on, with no gradient. */
 static int take_missed_steps(const dense_layer *layer, const update_rule *rule, const step_history *history, ptrdiff_t panel,
                              ptrdiff_t first, ptrdiff_t last, ptrdiff_t step)
@@ -125,32 +145,54 @@ static int take_missed_steps(const dense_layer *layer, const update_rule *rule, 
     for (; step < history->steps; step++) {
         for (ptrdiff_t i = 0; i < count; i++)
             gradient[i] = 0;
+        if (history->counts_penalty)
+            count_penalty(layer, panel, first, last, history->weight_sum[step], history->penalty);
         missed.scalars = missed.bias_scalars = (const REAL *)history->scalars + step * FASTGD_MAX_SCALARS;
         finite &= update_run(layer, &missed, arrays, count, count);
     }
     return finite;
 }
 
+/* The same where each step is but a factor: all of them are one. */
+static int take_missed_factors(const dense_layer *layer, const step_history *history, ptrdiff_t panel, ptrdiff_t first,
+                               ptrdiff_t last, ptrdiff_t step)
+{
+    REAL *weight = panel_row(&layer->weight, panel, first), factor = (REAL)(history->scale[history->steps] / history->scale[step]);
+    ptrdiff_t count = (last - first) * width_of_panel(&layer->weight, panel);
+    double sum = (history->squares[history->steps] - history->squares[step]) / (history->scale[step] * history->scale[step]);
+    if (history->counts_penalty)
+        count_penalty(layer, panel, first, last, sum, history->penalty);
+    for (ptrdiff_t i = 0; i < count; i++)
+        weight[i] *= factor;
+    return 1;
+}
+
 static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
                             ptrdiff_t last)
 {
     int finite = 1;
-    if (history->taken[first] == history->steps)
+    ptrdiff_t step = history->taken[first];
+    if (step == history->steps)
         return 1;
     for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
-        finite &= take_missed_steps(layer, rule, history, panel, first, last, history->taken[first]);
+        finite &= history->scales ? take_missed_factors(layer, history, panel, first, last, step)
+                                  : take_missed_steps(layer, rule, history, panel, first, last, step);
     for (ptrdiff_t column = first; column < last; column++)
         history->taken[column] = (uint32_t)history->steps;
     return finite;
 }
 
-/* Those among live columns number first .. last-1 that have missed steps. */
+/* Live columns number first .. last-1 are as of now, and their penalty is counted for the step they will take. */
 static int catch_up(const dense_layer *layer, const update_rule *rule, step_history *history, const sparse_batch *batch,
-                    ptrdiff_t first, ptrdiff_t last)
+                    double weight_sum, ptrdiff_t first, ptrdiff_t last)
 {
     int finite = 1;
-    for (; first < last; first++)
-        finite &= bring_up_to_date(layer, rule, history, batch->live_column[first], batch->live_column[first] + 1);
+    for (; first < last; first++) {
+        ptrdiff_t column = batch->live_column[first];
+        finite &= bring_up_to_date(layer, rule, history, column, column + 1);
+        for (ptrdiff_t panel = 0; panel < layer->weight.panels && history->counts_penalty; panel++)
+            count_penalty(layer, panel, column, column + 1, weight_sum, history->penalty);
+    }
     return finite;
 }
 
@@ -167,17 +209,35 @@ static int settle(const dense_layer *layer, const update_rule *rule, step_histor
     return finite;
 }
 
+INLINE double scalar_at(const network *net, ptrdiff_t place)
+{
+    return place < 0 ? 0 : (double)((const REAL *)net->rule.scalars)[place];
+}
+
 /* A step is no step for columns without a gradient if the rule does nothing then, and nothing draws weights to zero. */
 static int is_owed(const network *net)
 {
     const dense_layer *layer = &net->layers[0];
-    const REAL *scalars = net->rule.scalars;
-    if (!net->rests || layer->l1 != 0 || layer->l2 != 0)
-        return 1;
-    for (ptrdiff_t k = 0; k < net->n_drawing; k++)
-        if (scalars[net->drawing[k]] != 0)
-            return 1;
-    return 0;
+    return !net->rests || layer->l1 != 0 || layer->l2 != 0 || scalar_at(net, net->place_of_coupled) != 0
+        || scalar_at(net, net->place_of_decay) != 0;
+}
+
+/* A product of factors beyond this, or below its inverse, is begun anew, long before it leaves the range of numbers. */
+#define LARGEST_SCALE 1e100
+
+/* Writes down a step that is owed; returns whether there is room for another one. */
+static int write_history(network *net)
+{
+    step_history *history = &net->history;
+    ptrdiff_t step = history->steps++;
+    double scale = history->scale[step], drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    memcpy((REAL *)history->scalars + step * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
+    history->weight_sum[step] = net->now.weight_sum;
+    history->squares[step + 1] = history->squares[step] + net->now.weight_sum * scale * scale;
+    scale *= 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+    history->scale[step + 1] = scale;
+    return history->steps < history->room && !history->at_once
+        && (!history->scales || (fabs(scale) < LARGEST_SCALE && fabs(scale) > 1 / LARGEST_SCALE));
 }
 
 /* Backward ----------------------------------------------------------------------------------------------------------- */
