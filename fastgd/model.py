@@ -53,6 +53,9 @@ __all__ = ["Sequential"]
 # Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
 FLOPS_PER_CALL = 4e9
 
+# Steps in compiled code between two visits to Python, each of some ten microseconds.
+STEPS_IN_COMPILED_CODE = 1024
+
 
 class Sequential:
     """A stack of layers, trained by gradient descent.
@@ -139,13 +142,14 @@ class Sequential:
 
     def _forget(self) -> None:
         """As before any `build`."""
+        self._retire()
         self._network: Network | None = None
         # With the averages of the weights, if there are any, as of that step.
         self._averaged: Network | None = None
         self._averaged_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
-        self._counters = Counters()
+        self._counted = Counters()
         self._scalars = StepScalars(self._optimizer)
         self.history = History()
         self.stop_training = False
@@ -153,6 +157,41 @@ class Sequential:
         # The two sums of a single step, and the same memory as Python reads it fastest.
         self._step_sums = np.zeros((1, 2))
         self._step_view: Any = self._step_sums.reshape(-1).data
+
+    # ----------------------------------------------------------------------------------------------- in compiled code
+    # What `fastgd.jit` was given of the present network.
+    _in_compiled_code: Any = None
+
+    def _embedded(self) -> Any:
+        """The network as compiled code uses it."""
+        network = self._built()
+        if not hasattr(network, "embedded"):
+            remedy = "make the model with backend='cython', and set_weights of this one"
+            raise TypeError(refusal("model", f"one of backend {self.backend!r}", "one of backend 'cython'", remedy))
+        if self._optimizer.averages:
+            remedy = "leave out ema and average"
+            raise TypeError(refusal("model", "one that predicts by averages", "one that predicts by its weights", remedy))
+        if self._in_compiled_code is None:
+            self._in_compiled_code = network.embedded(self._next_scalars)
+        return self._in_compiled_code
+
+    def _next_scalars(self) -> tuple[Array, int]:
+        """The optimizer's scalars for steps in compiled code, and the number of steps before them."""
+        counters = self._counters
+        return self._optimizer.scalars(counters.optimizer_steps + 1, STEPS_IN_COMPILED_CODE), counters.steps
+
+    @property
+    def _counters(self) -> Counters:
+        """Where training stands, steps in compiled code included."""
+        if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
+        return self._counted
+
+    def _retire(self) -> None:
+        """What compiled code was given is not this model's any more."""
+        if self._in_compiled_code is not None:
+            self._in_compiled_code.retire()
+        self._in_compiled_code = None
 
     # -------------------------------------------------------------------------------------------- what it consists of
     @property
@@ -201,6 +240,8 @@ class Sequential:
             network = self._new_network(self._n_inputs, chosen)
             network.set_weights(before.get_weights())
             network.set_statistics(before.get_statistics())
+            self._counted = self._counters
+            self._retire()
             self._take(network, self._n_inputs)
             self._restart_average(network)
         self._scalars = StepScalars(chosen)
@@ -1177,7 +1218,7 @@ class Sequential:
         network.set_slots(state["slots"])
         self._forget()
         self._take(network, state["n_inputs"])
-        self._counters = state["counters"]
+        self._counted = state["counters"]
         self.history = state["history"]
 
     def _resume(self, path: str, rows: Rows, batches: tuple[int, int, bool], hooks: CallbackList | None) -> None:
@@ -1226,5 +1267,5 @@ class Sequential:
         self.__init__(settings.pop("layers"), **settings)  # type: ignore[misc]
         if "weights" in state:
             self._adopt(state)
-        self._counters = state["counters"]
+        self._counted = state["counters"]
         self.history = state["history"]

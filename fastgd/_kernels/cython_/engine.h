@@ -247,6 +247,9 @@ typedef struct {
     /* What columns without a gradient are owed is given to them. */
     void (*settle)(network *net);
 
+    /* Outputs of contiguous rows, for callers that are compiled themselves; any number of threads at a time. */
+    void (*forward_rows)(const network *net, const void *x, ptrdiff_t n_rows, int link, void *out);
+
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);
     void (*scatter)(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,

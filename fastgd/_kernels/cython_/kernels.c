@@ -6,6 +6,7 @@
 #include "dense.h"
 #include "elementary.h"
 #include "engine.h"
+#include "forward.h"
 #include "panels.h"
 #include "losses.h"
 #include "schedule.h"
@@ -73,6 +74,7 @@ const kernel_table KERNEL_TABLE = {
     .panel_width = PANEL_WIDTH,
     .work = work,
     .settle = settle_network,
+    .forward_rows = forward_rows,
     .gather = gather,
     .scatter = scatter,
     .holds_labels = holds_labels,
