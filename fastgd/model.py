@@ -678,7 +678,7 @@ class Sequential:
         network, counters, history = self._built(), self._counters, self.history
         if not isinstance(self._optimizer, Method):
             flops = 3.0 * batch_size * self._flops(rows.X) / len(rows)
-            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
+            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops, self._backend.permutation)
             return Run(network, self._scalars, rows, plan, counters, history, hooks, further)
 
         def loss() -> float:

@@ -102,13 +102,14 @@ class Counters:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to go through the rows."""
+    """How to go through the rows; `permutation` draws their order from seed, number of the epoch and of rows."""
 
     batch_size: int
     shuffle: bool
     seed: int
     n_threads: int | None
     flops_per_step: float
+    permutation: Callable[[int, int, int], Array]
 
 
 class StepScalars:
@@ -286,6 +287,8 @@ class Run:
         before = self.counters.unfinished
         here = (len(self.rows), self.plan.batch_size, self.plan.shuffle)
         self.step, self.sums = 0, np.zeros(2)
+        self.order: Array | None = None
+        self.epoch_of_order = -1
         if before is not None and (before.n_rows, before.batch_size, before.shuffle) == here:
             self.step = before.step
             self.sums[:] = before.loss_sum, before.weight_sum
@@ -306,17 +309,28 @@ class Run:
                 if first or not self.step:
                     self.hooks.epoch_begins(self.counters.epochs + 1)
                     first = False
-                remaining -= self.segment(min(self.pace.steps(), self._limit(remaining)))
+                remaining -= self.segment(self._limit(remaining))
                 self.hooks.call_ended()
                 interrupt.deliver()
 
     def _limit(self, remaining: int) -> int:
-        """The most steps after which somebody has to have a turn."""
+        """Steps of the next call: so many that nobody waits too long for a turn, of one epoch or of whole ones."""
         if self.hooks.each_batch:
             self.hooks.batch_begins(self.step)
             return 1
-        one_by_one = self.hooks.each_epoch or self.further is not None
-        return self.steps_per_epoch - self.step if one_by_one else remaining
+        wanted, per_epoch = self.pace.steps(), self.steps_per_epoch
+        if self.step or wanted < 2 * per_epoch or self.hooks.each_epoch or self.further is not None:
+            return min(wanted, per_epoch - self.step)
+        return min(wanted // per_epoch * per_epoch, remaining)
+
+    def _order_within_epoch(self, n_steps: int) -> Array | None:
+        """The order of rows for a call that is part of an epoch: drawn once, for that takes as long as many a call."""
+        plan, epoch = self.plan, self.counters.epochs
+        if not plan.shuffle or n_steps >= self.steps_per_epoch:
+            return None
+        if self.epoch_of_order != epoch:
+            self.order, self.epoch_of_order = plan.permutation(plan.seed, epoch, len(self.rows)), epoch
+        return self.order
 
     def segment(self, n_steps: int) -> int:
         """One call into the engine; returns the number of steps."""
@@ -324,6 +338,7 @@ class Run:
         losses = np.zeros(((first_step + n_steps - 1) // self.steps_per_epoch + 1, 2))
         losses[0] = self.sums
         scalars = self.scalars.rows(self.counters.optimizer_steps + 1, n_steps)
+        order = self._order_within_epoch(n_steps)
         start = time.perf_counter()
         status, done = self.network.train(
             self.rows.X,
@@ -338,6 +353,7 @@ class Run:
             steps_before=self.counters.steps,
             scalars=scalars,
             losses=losses,
+            order=order,
             n_threads=choose(self.plan.n_threads, self.plan.flops_per_step, n_steps * self.plan.flops_per_step),
         )
         seconds = time.perf_counter() - start
