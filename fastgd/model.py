@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ._formula import LOSSES, Loss, OptimizerRule
-from ._kernels import DenseSpec, DropoutSpec, Network, StepSpec, get_backend
+from ._kernels import DenseSpec, DropoutSpec, Network, SparseRows, StepSpec, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
@@ -346,6 +346,13 @@ class Sequential:
         """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
         return 2.0 * sum(layer.products(width) for layer, width in self._with_widths(n_inputs))
 
+    def _flops(self, X: Any) -> float:
+        """Of a forward pass through rows; the first layer multiplies what is stored of them."""
+        if not isinstance(X, SparseRows):
+            return self._flops_per_row * len(X)
+        first = self._layers[0].products(self._n_inputs)
+        return self._flops_per_row * len(X) - 2.0 * first * (len(X) - X.n_stored / self._n_inputs)
+
     def _built(self) -> Network:
         if self._network is None:
             expected = "a model that is built"
@@ -430,8 +437,8 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
-            Real numbers of any dtype and strides; it is not copied.
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
+            Real numbers of any dtype and strides; it is not copied. Sparse rows stay sparse, see Notes.
         y : array_like
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
@@ -465,6 +472,12 @@ class Sequential:
 
         Notes
         -----
+        A sparse X, in CSR with 32- or 64-bit indices, is read where it lies; other formats of SciPy's are converted to
+        CSR. It is never made dense: the first layer, which has to be `Dense`, reads only the weights of columns that a
+        batch has, and its update touches only these. What momentum, decay and the like do to the others is made up for
+        when they are read next, so that weights and losses are those of the dense rows. A penalty on the first layer
+        is part of each reported loss: then each step goes through all columns.
+
         ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
         once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
 
@@ -516,7 +529,7 @@ class Sequential:
     def _run(self, rows: Rows, batch_size: int, shuffle: bool) -> Run | WholeRun:
         network, counters, history = self._built(), self._counters, self.history
         if not isinstance(self._optimizer, Method):
-            flops = 3.0 * batch_size * self._flops_per_row
+            flops = 3.0 * batch_size * self._flops(rows.X) / len(rows)
             plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
             return Run(network, self._scalars, rows, plan, counters, history)
 
@@ -524,7 +537,7 @@ class Sequential:
             return self._evaluate(rows)["loss"]
 
         counters.unfinished = None
-        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        n_threads = self._team(3.0 * self._flops(rows.X))
         return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history)
 
     def _refuse_single_rows(self, batch_size: int) -> None:
@@ -543,7 +556,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -577,7 +590,7 @@ class Sequential:
         if network is None or sample_weight is not None or class_weight is not None or not network.takes_batch(X, y):
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
-            X, y, weights = rows.X, rows.targets, rows.weights
+            X, y, weights = rows.X, rows.targets, rows.weights  # type: ignore[assignment]
         counters, sums = self._counters, self._step_view
         n_rows = len(X)  # type: ignore[arg-type]
         if n_rows == 1:
@@ -596,7 +609,7 @@ class Sequential:
             steps_before=counters.steps,
             scalars=self._scalars.row(counters.optimizer_steps + 1),
             losses=self._step_sums,
-            n_threads=self._team(3.0 * self._flops_per_row * n_rows),
+            n_threads=self._team(3.0 * self._flops(X)),
         )
         counters.add_steps(done)
         counters.unfinished = None
@@ -616,9 +629,17 @@ class Sequential:
             return Rows(X, y, None)
         n_inputs = self._n_inputs or None
         n_outputs, find = self._n_outputs, self._backend.first_nonfinite
-        features = read_features(X, n_inputs, self._dtype, find, f"{prefix}X")
+        features = self._read_features(X, n_inputs, f"{prefix}X")
         targets = read_targets(y, loss, len(features), n_outputs, self._dtype, find, f"{prefix}y")
         return Rows(features, targets, read_weights(sample_weight, class_weight, targets, loss, n_outputs))
+
+    def _read_features(self, X: Any, n_inputs: int | None, name: str) -> Array | SparseRows:
+        features = read_features(X, n_inputs, self._dtype, self._backend.first_nonfinite, name)
+        if isinstance(features, SparseRows) and not isinstance(self._layers[0], Dense):
+            expected = f"a dense array: the first layer is {self._layers[0]!r}, not Dense"
+            remedy = f"begin with Dense, or make it dense: {name}.toarray()"
+            raise TypeError(refusal(name, "a sparse matrix", expected, remedy))
+        return features
 
     def _read_validation(self, given: Any, n_inputs: int) -> Rows | None:
         if given is None:
@@ -647,7 +668,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         raw : bool
             Whether to leave the link out and give scores.
         out : ndarray of shape (n, n_outputs), optional
@@ -679,7 +700,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         layer : int
             Counted from 0, or from -1 backwards; -1 gives raw scores.
         out : ndarray of shape (n, units of that layer), optional
@@ -714,21 +735,21 @@ class Sequential:
         network = self._asked()
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
-                X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
+                X = self._read_features(X, self._n_inputs, "X")
             shape = (len(X), self._widths[layer])
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
-        flops = self._flops_per_row * len(X)
+        flops = self._flops(X)
         if flops <= FLOPS_PER_CALL:
             network.predict(X, out, link=link, layer=layer, n_threads=self._team(flops))
             return out
-        for piece in self._pieces(len(X)):
+        for piece in self._pieces(X):
             network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
         return out
 
-    def _pieces(self, n_rows: int) -> Iterator[slice]:
+    def _pieces(self, X: Array | SparseRows) -> Iterator[slice]:
         """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""
-        size = max(1, int(FLOPS_PER_CALL / self._flops_per_row))
-        for first in range(0, n_rows, size):
+        size = max(1, int(FLOPS_PER_CALL * len(X) / max(1.0, self._flops(X))))
+        for first in range(0, len(X), size):
             yield slice(first, first + size)
 
     def evaluate(
@@ -738,7 +759,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -768,9 +789,9 @@ class Sequential:
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._asked()
         loss = total = correct = 0.0
-        for piece in self._pieces(len(rows)):
+        for piece in self._pieces(rows.X):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
-            n_threads = self._team(self._flops_per_row * len(X))
+            n_threads = self._team(self._flops(X))
             sums = network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
             loss, total, correct = loss + sums[0], total + sums[1], correct + sums[2]
         values = {"loss": loss / total + self._penalty_value(network)}
@@ -792,7 +813,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -820,7 +841,7 @@ class Sequential:
         """
         network = self._built()
         rows = self._read_rows(X, y, sample_weight, None)
-        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        n_threads = self._team(3.0 * self._flops(rows.X))
         loss, gradients = network.loss_and_gradients(
             rows.X,
             rows.targets,

@@ -311,6 +311,21 @@ class Optimizer:
                 f"{type(self).__name__}: got hyperparameters {', '.join(self.hyperparameters) or 'none'}, "
                 f"expected {', '.join(declared.scalars)} of rule {declared.name!r}"
             )
+        if not declared.built_in:
+            self._require_rest_at_zero()
+
+    def _require_rest_at_zero(self) -> None:
+        """Refuse a rule by which a weight that is zero, and has no gradient, becomes infinite or NaN."""
+        import numpy
+
+        rule, states = self.rule, self.initial_states()
+        of_weights = dict(zip(rule.scalars, self.scalars(1, 1)[0].tolist(), strict=False))
+        moved = rule(0.0, 0.0, *states.values(), **of_weights)
+        if not numpy.isfinite(moved).all():
+            raise ValueError(
+                f"{type(self).__name__}: rule {rule.formula.name!r} makes {moved} of a weight and a gradient that are "
+                "zero, as those of a unit that is never active are; add a small eps where it divides"
+            )
 
     def _take(self, dialect: str | None, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Fill in what is not given, in the order of the defaults."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .._formula import Activation, Loss, OptimizerRule
+    from .rows import SparseRows
 
     Array = npt.NDArray[Any]
 
@@ -94,7 +95,8 @@ class Network(Protocol):
     """Weights, optimizer state and the loops over them. W is (n_inputs, n_outputs), b is (n_outputs,); gain, shift and
     running statistics of a normalisation are (n_outputs,).
 
-    X is any real 2-D array, whatever its strides. Targets are intp labels (n,) or floating rows (n, n_outputs);
+    X is any real 2-D array, whatever its strides, or `SparseRows` where the first layer is dense. Targets are intp
+    labels (n,) or floating rows (n, n_outputs);
     weights are float64 (n,) or None.
     """
 
@@ -140,7 +142,7 @@ class Network(Protocol):
 
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -174,19 +176,26 @@ class Network(Protocol):
         """
 
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
 
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int,
     ) -> tuple[float, list[Array]]:
         """The weighted mean with penalties, and its gradients in the order of `get_weights`.
 
         Both as step number `steps_before` would see them; running statistics stay.
         """
 
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
 
 

@@ -5,6 +5,9 @@ import numpy
 
 from ..._formula import Loss, OptimizerRule
 from ..backend import Array, LayerSpec, StepSpec
+from ..rows import SparseRows
+
+RESTING_RULES: tuple[str, ...]
 
 class Network:
     @property
@@ -33,7 +36,7 @@ class Network:
     def takes_output(self, X: Any, out: Any, layer: int) -> bool: ...
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -51,9 +54,16 @@ class Network:
         penalty_scale: float = 1.0,
     ) -> tuple[int, int]: ...
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]: ...
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int,
     ) -> tuple[float, list[Array]]: ...
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None: ...
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None: ...
