@@ -170,7 +170,8 @@ class Sequential:
             raise TypeError(refusal("model", f"one of backend {self.backend!r}", "one of backend 'cython'", remedy))
         if self._optimizer.averages:
             remedy = "leave out ema and average"
-            raise TypeError(refusal("model", "one that predicts by averages", "one that predicts by its weights", remedy))
+            got = "one that predicts by averages of its weights"
+            raise TypeError(refusal("model", got, "one that predicts by its weights", remedy))
         if self._in_compiled_code is None:
             self._in_compiled_code = network.embedded(self._next_scalars)
         return self._in_compiled_code
