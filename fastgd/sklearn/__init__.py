@@ -14,6 +14,8 @@ except ImportError as error:
     ) from error
 
 from .classifier import MLPClassifier
+from .linear_classifier import SGDClassifier
+from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
