@@ -141,7 +141,7 @@ static void add_row(linear_output *out, const linear_row *row, double factor)
 }
 
 /* The scale, and what the mean has in terms of the weights, are multiplied out. */
-static void settle(linear_output *out, ptrdiff_t count)
+static void multiply_out(linear_output *out, ptrdiff_t count)
 {
     REAL *w = out->weight, *mean = out->mean;
     for (ptrdiff_t i = 0; i < count && mean; i++)
@@ -159,7 +159,7 @@ static void shrink(linear_output *out, ptrdiff_t count, double factor)
     out->squares *= factor * factor;
     out->magnitudes *= factor;
     if (out->scale < SMALLEST_SCALE)
-        settle(out, count);
+        multiply_out(out, count);
 }
 
 /* mean <- mean + (weights - mean) / n */
@@ -427,7 +427,7 @@ static void train_linear(linear_job *job)
         over = end_linear_epoch(job);
     }
     for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-        settle(job->outputs[k], job->rows.n_columns);
+        multiply_out(job->outputs[k], job->rows.n_columns);
     engine_leave(before);
 }
 
