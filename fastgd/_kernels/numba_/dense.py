@@ -14,11 +14,16 @@ from .memory import (
     multiply_rows,
     of_dtype,
     pointer,
+    prefetch,
     scratch,
     transpose_block,
 )
 from .panels import panels
-from .records import ADD_TO_GRADIENT, DENSE, UPDATE_WEIGHTS
+from .records import ADD_TO_GRADIENT, CACHE_LINE, CACHED_WEIGHTS, DENSE, UPDATE_WEIGHTS
+
+PANELS_AT_A_TIME = 4
+"""Panels of the outputs whose weights are transposed at a time: so many that the sums which pass the gradient back need
+not be loaded and stored often, so few that their transpose stays in L1."""
 
 
 @cache
@@ -27,12 +32,13 @@ def dense(dtype: str) -> SimpleNamespace:
     kit, place, width_of = of_dtype(dtype), panels(dtype).place, panels(dtype).width_of
     panel_width, size, tile_rows, lanes = kit.panel, kit.size, kit.tile_rows, kit.lanes
     heights, n_variants = tile_rows + 1, kit.n_variants
-    transpose_index = 2 * n_variants * heights
+    transpose_index = kit.n_tiles
     real, zero, one = kit.real, kit.zero, kit.one
     get, put, load, load_lanes, store_lanes = kit.get, kit.put, kit.load, kit.load_lanes, kit.store_lanes
     any_lane, splat = vector.any_lane, kit.splat
     gradient_memory = scratch((panel_width + 1) * panel_width * size)
     one_memory = scratch(size)
+    transposed_memory = scratch(PANELS_AT_A_TIME * panel_width * panel_width * size)
 
     @inlined
     def variant_of(width):
@@ -62,22 +68,26 @@ def dense(dtype: str) -> SimpleNamespace:
                 row += height
         return 0
 
+    @inlined
+    def transpose_panels(net, layer, to_panel, panel, to, to_width):
+        """The weights between a panel of the inputs and one of the outputs; blocks of a vector by a vector."""
+        weight, width = layer.weight, width_of(layer.weight, panel)
+        for i in range(0, to_width, lanes):
+            for j in range(0, width, lanes):
+                transpose_block(
+                    net.tiles, transpose_index,
+                    place(weight, panel, to_panel * panel_width + i) + j * size, width,
+                    to + (j * to_width + i) * size, to_width, min(lanes, to_width - i), min(lanes, width - j),
+                )  # fmt: skip
+
     @compiled
     def transpose(net, layer):
-        """The weights without biases, transposed; blocks of a vector by a vector."""
-        weight, to = layer.weight, layer.transposed
+        """The weights without biases, transposed."""
+        to = layer.transposed
         for to_panel in range(to.panels):
-            to_width = width_of(to, to_panel)
-            for panel in range(weight.panels):
-                width = width_of(weight, panel)
-                for i in range(0, to_width, lanes):
-                    for j in range(0, width, lanes):
-                        transpose_block(
-                            net.tiles, transpose_index,
-                            place(weight, panel, to_panel * panel_width + i) + j * size, width,
-                            place(to, to_panel, panel * panel_width + j) + i * size, to_width,
-                            min(lanes, to_width - i), min(lanes, width - j),
-                        )  # fmt: skip
+            for panel in range(layer.weight.panels):
+                begin = place(to, to_panel, panel * panel_width)
+                transpose_panels(net, layer, to_panel, panel, begin, width_of(to, to_panel))
         return 0
 
     @inlined
@@ -94,24 +104,31 @@ def dense(dtype: str) -> SimpleNamespace:
         return 0
 
     @compiled
+    def pass_back(net, layer, below, rows, to_panel, column, depth, right):
+        """A panel of delta below = (delta W^T) * f'(kept below), or the part of its sums that some columns of delta
+        contribute: right is that part of W^T, and parts follow one another in the order of the columns."""
+        delta, to = layer.delta, below.delta
+        step, width = panel_width * delta.rows, width_of(to, to_panel)
+        index, row, is_last = variant_of(width) * heights, 0, column + depth == layer.n_outputs
+        for strips in range((rows + tile_rows - 1) // tile_rows, 0, -1):
+            height = (rows - row + strips - 1) // strips
+            out = place(to, to_panel, row)
+            multiply_rows(
+                net.tiles, index + height,
+                delta.data + (row * panel_width + column * delta.rows) * size, row, depth, step, delta.last_width,
+                right, width, out if column else 0, width, out,
+            )  # fmt: skip
+            if is_last:
+                differentiate_run(below, to_panel, row, height * width, out)
+            row += height
+        return 0
+
+    @compiled
     def backward_input(net, layer, below, rows):
-        """delta below = (delta W^T) * f'(kept below)"""
-        delta, to, transposed, depth = layer.delta, below.delta, layer.transposed, layer.n_outputs
-        step = panel_width * delta.rows
-        for panel in range(to.panels):
-            width = width_of(to, panel)
-            right = place(transposed, panel, 0)
-            index, row = variant_of(width) * heights, 0
-            for strips in range((rows + tile_rows - 1) // tile_rows, 0, -1):
-                height = (rows - row + strips - 1) // strips
-                out = place(to, panel, row)
-                multiply_rows(
-                    net.tiles, index + height,
-                    delta.data + row * panel_width * size, row, depth, step, delta.last_width,
-                    right, width, 0, 0, out,
-                )  # fmt: skip
-                differentiate_run(below, panel, row, height * width, out)
-                row += height
+        """delta below, from the transposed copy."""
+        transposed = layer.transposed
+        for to_panel in range(transposed.panels):
+            pass_back(net, layer, below, rows, to_panel, 0, layer.n_outputs, place(transposed, to_panel, 0))
         return 0
 
     @inlined
@@ -168,8 +185,25 @@ def dense(dtype: str) -> SimpleNamespace:
             store_lanes(weight + i * size, old, count - i)
         return 0
 
+    @inlined
+    def ask_for(address, count):
+        for line in range(0, count * size, CACHE_LINE):
+            prefetch(address + line)
+
+    @inlined
+    def ask_ahead(layer, panel, row, count):
+        """The weights and states of some rows, which the update will want after the product that follows. All of a
+        unit's at once would fill the processor's queue of misses."""
+        weight = place(layer.weight, panel, row)
+        offset = weight - layer.weight.data
+        ask_for(weight, count)
+        if layer.state0:
+            ask_for(layer.state0 + offset, count)
+        if layer.state1:
+            ask_for(layer.state1 + offset, count)
+
     @compiled
-    def unit_gradient(net, layer, source, rows, panel, input_panel, out, adds):
+    def unit_gradient(net, layer, source, rows, panel, input_panel, out, adds, asks):
         """The gradient of the weights between a panel of the inputs and one of the outputs, summed over all rows; below
         the last panel of the inputs that of the biases. Returns how many rows."""
         delta = layer.delta
@@ -179,6 +213,8 @@ def dense(dtype: str) -> SimpleNamespace:
         for strips in range((input_width + tile_rows - 1) // tile_rows, 0, -1):
             height = (input_width - row + strips - 1) // strips
             at = out + row * width * size
+            if asks:
+                ask_ahead(layer, panel, input_panel * panel_width + row, height * width)
             multiply_columns(
                 net.tiles, index + height, rows, left + row * size, input_width, right, width, at if adds else 0, at
             )
@@ -192,21 +228,43 @@ def dense(dtype: str) -> SimpleNamespace:
         return input_width + 1
 
     @compiled
+    def descend_unit(net, layer, source, rows, use, panel, input_panel, asks):
+        """A unit's gradient goes to the optimizer from L1, or is stored, or added. 0: some weights would have come out
+        non-finite, and stayed."""
+        row, width = input_panel * panel_width, width_of(layer.weight, panel)
+        out = gradient_memory() if use == UPDATE_WEIGHTS else place(layer.gradient, panel, row)
+        n_rows = unit_gradient(net, layer, source, rows, panel, input_panel, out, use == ADD_TO_GRADIENT, asks)
+        if use != UPDATE_WEIGHTS:
+            return 1
+        penalized = width * min(n_rows, width_of(source, input_panel))
+        return update(net, layer, place(layer.weight, panel, row), out, penalized, n_rows * width)
+
+    @compiled
     def backward_weight(net, layer, source, rows, use):
-        """Gradients unit by unit: they go to the optimizer from L1, or are stored, or added. 0: some weights would
-        have come out non-finite, and stayed."""
-        weight, gradient = layer.weight, layer.gradient
-        finite = 1
-        temporary = gradient_memory()
-        for panel in range(weight.panels):
-            width = width_of(weight, panel)
+        """All units, one panel of the outputs after the other."""
+        finite, asks = 1, layer.n_inputs * layer.n_outputs * size > CACHED_WEIGHTS
+        for panel in range(layer.weight.panels):
             for input_panel in range(source.panels):
-                row = input_panel * panel_width
-                out = temporary if use == UPDATE_WEIGHTS else place(gradient, panel, row)
-                n_rows = unit_gradient(net, layer, source, rows, panel, input_panel, out, use == ADD_TO_GRADIENT)
-                if use == UPDATE_WEIGHTS:
-                    penalized = width * min(n_rows, width_of(source, input_panel))
-                    finite &= update(net, layer, place(weight, panel, row), out, penalized, n_rows * width)
+                finite &= descend_unit(net, layer, source, rows, use, panel, input_panel, asks)
+        return finite
+
+    @compiled
+    def backward_together(net, layer, below, source, rows, use):
+        """Both in one sweep over weights that do not stay in the cache between the two: for a panel of the inputs and a
+        few of the outputs, first the weights as they are pass the gradient back, then they are updated."""
+        finite, panels_there = 1, layer.weight.panels
+        transposed = transposed_memory()
+        for input_panel in range(source.panels):
+            width = width_of(source, input_panel)
+            for first in range(0, panels_there, PANELS_AT_A_TIME):
+                last, column = min(first + PANELS_AT_A_TIME, panels_there), first * panel_width
+                for panel in range(first, last):
+                    begin = transposed + (panel - first) * panel_width * width * size
+                    transpose_panels(net, layer, input_panel, panel, begin, width)
+                depth = min(layer.n_outputs, last * panel_width) - column
+                pass_back(net, layer, below, rows, input_panel, column, depth, transposed)
+                for panel in range(first, last):
+                    finite &= descend_unit(net, layer, source, rows, use, panel, input_panel, True)
         return finite
 
     @compiled
@@ -242,6 +300,7 @@ def dense(dtype: str) -> SimpleNamespace:
         differentiate_run=differentiate_run,
         backward_input=backward_input,
         backward_weight=backward_weight,
+        backward_together=backward_together,
         update=update,
         update_from_gradient=update_from_gradient,
         penalty=penalty,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .compiler import inlined
+from .compiler import compiled, inlined
 from .memory import get_element, get_integer, matrix_at, of_dtype, source_at
 from .panels import panels
 
@@ -66,22 +67,35 @@ def make_scatter(dtype: str) -> Callable[..., Any]:
     return scatter
 
 
-def make_first_nonfinite(dtype: str, element: str) -> Callable[..., Any]:
-    """A kernel: the number of the first element of a source that is not finite in `dtype`, counted row by row, or -1.
-    Arguments: the source's address, rows, columns."""
-    read, kind = get_element(element), np.dtype(element).type
+@cache
+def finite_in(dtype: str, element: str) -> Any:
+    """Of elements of one type, whether one is finite in another; and how many of a row are not: of its address, the
+    distance of its elements, their number."""
+    read, element_size, kind = get_element(element), np.dtype(element).itemsize, np.dtype(element).type
     largest, zero = kind(np.finfo(min(np.dtype(dtype), np.dtype(element))).max), kind(0)
 
     @inlined
     def is_finite(x):
         return (x if x >= zero else -x) <= largest
 
-    @inlined
+    @compiled
     def count_nonfinite(at, step, columns):
         count = 0
-        for c in range(columns):
-            count += 0 if is_finite(read(at + c * step, 0)) else 1
+        if step == element_size:
+            for c in range(columns):
+                count += 0 if is_finite(read(at, c)) else 1
+        else:
+            for c in range(columns):
+                count += 0 if is_finite(read(at + c * step, 0)) else 1
         return count
+
+    return is_finite, count_nonfinite
+
+
+def make_first_nonfinite(dtype: str, element: str) -> Callable[..., Any]:
+    """A kernel: the number of the first element of a source that is not finite in `dtype`, counted row by row, or -1.
+    Arguments: the source's address, rows, columns."""
+    read, (is_finite, count_nonfinite) = get_element(element), finite_in(dtype, element)
 
     def first_nonfinite(address, rows, columns, unused, unused_too):
         source = source_at(address, 0)

@@ -65,6 +65,14 @@ def address_of(typing_context: Any, record: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------- numbers
+def _room(builder: Any, kind: ir.Type) -> Any:
+    """Memory of the function, as it is found; Numba's own way begins with writing zeros to it."""
+    with builder.goto_entry_block():
+        place = builder.alloca(kind)
+    place.align = records.CACHE_LINE
+    return place
+
+
 def _place(builder: Any, address: Any, index: Any, kind: ir.Type) -> Any:
     return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
 
@@ -95,6 +103,7 @@ def _putter(kind: Any, width: int) -> Any:
 
 get_integer, put_integer = _getter(types.int64, 8), _putter(types.int64, 8)
 get_double, put_double = _getter(types.float64, 8), _putter(types.float64, 8)
+get_short = _getter(types.int32, 4)
 
 
 def get_element(element: str) -> Any:
@@ -109,15 +118,26 @@ def pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(address), lambda context, builder, sig, args: builder.inttoptr(args[0], BYTES)
 
 
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for a cache line that will be written."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [BYTES, INDEX, INDEX, INDEX])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], BYTES), INDEX(1), INDEX(3), INDEX(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 def scratch(n_bytes: int) -> Any:
     """A function that gives memory of its caller's, so many bytes from a cache line on."""
 
     @intrinsic
     def room(typing_context: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), n_bytes))
-            place.align = records.CACHE_LINE
-            return builder.ptrtoint(place, INTEGER)
+            return builder.ptrtoint(_room(builder, ir.ArrayType(ir.IntType(8), n_bytes)), INTEGER)
 
         return types.int64(), generate
 
@@ -165,7 +185,7 @@ def _block(name: str, n_arrays: int) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         function, *arrays, count, scalars = args
-        places = cgutils.alloca_once(builder, ir.ArrayType(INTEGER, n_arrays))
+        places = _room(builder, ir.ArrayType(INTEGER, n_arrays))
         for k, array in enumerate(arrays):
             builder.store(array, builder.gep(places, [INDEX(0), INDEX(k)]))
         _call(builder, function, [builder.ptrtoint(places, INTEGER), count, scalars])
@@ -180,7 +200,7 @@ apply_rule = _block("apply_rule", 2 + records.MOST_STATES)
 
 
 def _generate_kernel_call(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    result, exception = (cgutils.alloca_once(builder, INTEGER) for _ in range(2))
+    result, exception = (_room(builder, INTEGER) for _ in range(2))
     places = [builder.ptrtoint(place, INTEGER) for place in (result, exception)]
     _call(builder, args[0], [*places, *args[1:]], INDEX)
     return builder.load(result)
@@ -206,7 +226,7 @@ def _control(builder: Any, value: Any) -> Any:
         called = cgutils.get_or_insert_function(builder.module, kind, name)
         return builder.call(called, [] if value is None else [value])
     name = "llvm.x86.sse.stmxcsr" if value is None else "llvm.x86.sse.ldmxcsr"
-    place = cgutils.alloca_once(builder, INDEX)
+    place = _room(builder, INDEX)
     if value is not None:
         builder.store(builder.trunc(value, INDEX), place)
     kind = ir.FunctionType(ir.VoidType(), [BYTES])
@@ -335,6 +355,7 @@ def of_dtype(dtype: str) -> SimpleNamespace:
         panel=shape.vectors * lanes_type.lanes,
         tile_rows=shape.rows,
         n_variants=len(tiles.variants(shape)),
+        n_tiles=len(tiles.names(shape)) - 1,
         get=_getter(kind, size),
         put=_putter(kind, size),
         load=memory.load,

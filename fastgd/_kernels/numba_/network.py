@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import blocks, objects, records
+from .arrays import LABELS, data_of, is_as_expected
 from .objects import Job, Kernel
 from .records import Layer, Matrix, Panels, addressof, aligned
 
@@ -25,6 +26,12 @@ WHOLE_BATCH = 1 << 30
 BRIEF_JOB = 50_000
 """A job of fewer products than this, at most some ten microseconds, does not let go of the interpreter: another thread
 of Python's would take it, and keep it for milliseconds."""
+
+BRIEF_LOOK = 1 << 14
+"""Elements that are looked through without letting go of the interpreter."""
+
+FLOATING = {np.dtype(name): name for name in ("float32", "float64")}
+GATHERED = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 
 KINDS = {
     "dense": records.DENSE,
@@ -55,7 +62,12 @@ class Network:
         self.at.tiles = blocks.tiles_table(self.dtype)
         self.owned: list[Any] = []
         self.buffers: list[Any] = []
-        self.jobs: dict[str, Job] = {}
+        # What was looked up before.
+        self.jobs: dict[tuple[str, ...], Job] = {}
+        self.gathers: dict[np.dtype[Any], int] = {}
+        self.losses: dict[bool, int] = {}
+        self.order: Array | None = None
+        self.address = addressof(self.at)
         # Of each layer that learns: weights, and the states of the optimizer.
         self.weights: dict[int, Panels] = {}
         self.states: list[dict[int, Panels]] = [{} for _ in (rule.states if rule else ())]
@@ -78,7 +90,7 @@ class Network:
                 f"optimizer {rule.name}: got {len(rule.states)} states, expected at most {records.MOST_STATES}"
             )
         self.at.update = blocks.address(rule.block, self.dtype)
-        self.rule_scalars = self._own(2 * len(rule.scalars) + 1)
+        self.at.rule_scalars = self._own(2 * len(rule.scalars) + 1).ctypes.data
 
     def _take_layer(self, k: int, spec: LayerSpec, n_inputs: int) -> int:
         """Returns the number of its outputs."""
@@ -112,7 +124,8 @@ class Network:
         for number, state in enumerate(self.states):
             state[k] = self._panels(*shape)
             setattr(layer, f"state{number}", state[k].at.data)
-        if layer.kind == records.DENSE and layer.passes_back:
+        is_cached = layer.n_inputs * layer.n_outputs * self.dtype.itemsize <= records.CACHED_WEIGHTS
+        if layer.kind == records.DENSE and layer.passes_back and is_cached:
             transposed = self._panels(layer.n_outputs, layer.n_inputs)
             self.owned.append(transposed)
             layer.transposed = transposed.at
@@ -237,13 +250,47 @@ class Network:
 
     # Jobs ---------------------------------------------------------------------------------------------------------
     def takes(self, X: Any) -> bool:
-        return False
+        return self._rows_of(X, self.n_inputs) > 0
 
     def takes_batch(self, X: Any, targets: Any) -> bool:
-        return False
+        n_rows = self._rows_of(X, self.n_inputs)
+        if n_rows == 0 or self.loss is None or type(targets) is not np.ndarray:
+            return False
+        if self.loss.by_class:
+            takes_labels = self._job("arrays", "takes_labels")
+            return takes_labels(n_rows < BRIEF_LOOK, id(targets), id(LABELS), self.n_outputs, n_rows) == 1
+        n_targets = self.n_outputs // self.loss.outputs_per_target
+        return self.loss.target == "real" and self._rows_of(targets, n_targets) == n_rows
 
     def takes_output(self, X: Any, out: Any, layer: int) -> bool:
-        return False
+        n_rows = self._rows_of(X, self.n_inputs)
+        return (
+            n_rows > 0
+            and type(out) is np.ndarray
+            and out.dtype is self.dtype
+            and out.shape == (n_rows, self.layers[layer].n_outputs)
+            and out.flags.c_contiguous
+            and out.flags.writeable
+            and not np.may_share_memory(X, out)
+        )
+
+    def _rows_of(self, X: Any, n_columns: int) -> int:
+        """How many rows an array has that the door would pass on as it is; 0 for any other object."""
+        if type(X) is not np.ndarray or not is_as_expected():
+            return 0
+        name = FLOATING.get(X.dtype)
+        if name is None:
+            return 0
+        takes = self._job("arrays", "takes", name)
+        return takes(X.size < BRIEF_LOOK, id(X), id(X.dtype), n_columns)
+
+    def _job(self, module: str, name: str, *arguments: str) -> Job:
+        """A kernel for this network's dtype; found quickly."""
+        key = (name, *arguments)
+        found = self.jobs.get(key)
+        if found is None:
+            found = self.jobs[key] = objects.job(Kernel(module, name, self.dtype.name, arguments))
+        return found
 
     def train(
         self,
@@ -274,12 +321,12 @@ class Network:
             at.steps_per_epoch = -(-n_rows // batch_size)
             at.seed, at.steps_before, at.epoch, at.first_epoch = seed, steps_before, epoch, epoch
             scalars = np.ascontiguousarray(scalars, np.float64)
-            n_scalars, begin = len(self.rule.scalars), self.rule_scalars.ctypes.data
-            at.rule_scalars = at.bias_scalars = begin
-            if scalars.shape[1] > n_scalars:
-                at.bias_scalars = begin + n_scalars * self.dtype.itemsize
-            at.scalars, at.n_scalars, at.losses = scalars.ctypes.data, scalars.shape[1], losses.ctypes.data
-            self._run("train", records.TRAIN, X, targets, weights, 3.0 * batch_size * n_steps)
+            n_scalars = scalars.shape[1]
+            at.bias_scalars = at.rule_scalars
+            if n_scalars > len(self.rule.scalars):
+                at.bias_scalars += len(self.rule.scalars) * self.dtype.itemsize
+            at.scalars, at.n_scalars, at.losses = data_of(scalars), n_scalars, data_of(losses)
+            self._run("train", records.TRAIN, X, targets, weights, 3.0 * min(batch_size, n_rows) * n_steps)
             return at.status, at.done
 
     def evaluate(
@@ -323,20 +370,22 @@ class Network:
 
     def _order_of(self, n_rows: int) -> int:
         """Memory for the order of so many rows."""
-        order = getattr(self, "order", None)
-        if order is None or len(order) != n_rows:
+        if self.order is None or len(self.order) != n_rows:
             self.order = np.empty(n_rows, np.int64)
-        return self.order.ctypes.data
+        return data_of(self.order)
 
     def _source(self, at: records.Source, array: Array) -> Array:
         """Describe an array to compiled code; returns what must live as long as the call."""
-        if not array.dtype.isnative or array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
-            array = array.astype(self.dtype)
-        elif array.dtype.kind == "f" and array.dtype.itemsize < 4:
-            array = array.astype(self.dtype)
-        at.data = array.ctypes.data
-        at.row_stride, at.column_stride = array.strides if array.ndim == 2 else (array.strides[0], 0)
-        at.gather = objects.address(Kernel("gather", "gather", self.dtype.name, (array.dtype.name,)))
+        gather = self.gathers.get(array.dtype)
+        if gather is None:
+            # Any other kind of number becomes one of this network's.
+            if array.dtype.str[1:] not in GATHERED or not array.dtype.isnative:
+                array = array.astype(self.dtype)
+            kernel = Kernel("gather", "gather", self.dtype.name, (array.dtype.name,))
+            gather = self.gathers[array.dtype] = objects.address(kernel)
+        at.data, at.gather = data_of(array), gather
+        strides = array.strides
+        at.row_stride, at.column_stride = strides if len(strides) == 2 else (strides[0], 0)
         return array
 
     def _run(
@@ -349,19 +398,24 @@ class Network:
             at.order = 0
         alive = [self._source(at.x, X)]
         at.labels = at.weights = at.batch_begin = 0
-        if targets is not None and self.loss is not None:
-            if self.loss.by_class and targets.ndim == 1:
+        if targets is not None:
+            by_label = self.loss is not None and self.loss.by_class and targets.ndim == 1
+            if by_label:
                 alive.append(np.ascontiguousarray(targets, np.int64))
-                at.labels = alive[-1].ctypes.data
+                at.labels = data_of(alive[-1])
             else:
                 alive.append(self._source(at.y, targets))
-            at.loss = objects.address(blocks.loss_kernel(self.loss, bool(at.labels), self.dtype))
+            at.loss = self._loss_kernel(by_label)
         if weights is not None:
             alive.append(np.ascontiguousarray(weights, np.float64))
-            at.weights = alive[-1].ctypes.data
+            at.weights = data_of(alive[-1])
         at.status = at.done = at.nonfinite_weights = 0
         at.weight_sum = at.loss_sum = at.correct_sum = at.total_weight = 0.0
-        job = self.jobs.get(name)
-        if job is None:
-            job = self.jobs[name] = objects.job(Kernel("schedule", name, self.dtype.name))
-        job(passes * self.n_weights < BRIEF_JOB, addressof(at), *more)
+        self._job("schedule", name)(passes * self.n_weights < BRIEF_JOB, self.address, *more)
+
+    def _loss_kernel(self, by_label: bool) -> int:
+        assert self.loss is not None
+        found = self.losses.get(by_label)
+        if found is None:
+            found = self.losses[by_label] = objects.address(blocks.loss_kernel(self.loss, by_label, self.dtype))
+        return found

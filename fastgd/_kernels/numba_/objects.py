@@ -309,10 +309,10 @@ class Job:
         found = address(kernel)
         self._brief, self._long = _holding(found), _releasing(found)
 
-    def __call__(self, is_brief: bool, *arguments: int) -> int:
+    def __call__(self, is_brief: bool, a0: int = 0, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0) -> int:
         result = ctypes.c_int64()
         place = ctypes.addressof(result)
-        (self._brief if is_brief else self._long)(place, place, *(*arguments, 0, 0, 0, 0)[:5])
+        (self._brief if is_brief else self._long)(place, place, a0, a1, a2, a3, a4)
         return result.value
 
 

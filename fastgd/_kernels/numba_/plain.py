@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import blocks, objects, records
+from .network import BRIEF_LOOK
 from .objects import Kernel
 from .records import Layer, Panels, addressof
 
 if TYPE_CHECKING:
     from ..._formula import Activation, Loss, OptimizerRule
     from ..backend import Array
-
-
-BRIEF_LOOK = 1 << 14
-"""Elements that are looked through without letting go of the interpreter."""
 
 
 class _Workshop:
@@ -115,6 +112,7 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
         losses=losses.ctypes.data,
         scalars=scalars.ctypes.data,
         sums=sums.ctypes.data,
+        tiles=blocks.tiles_table(scores.dtype),
     )
     kernel = objects.job(blocks.loss_kernel(loss, labels is not None, scores.dtype))
     kernel(False, addressof(rows), blocks.loss_block(loss, scores.dtype), 0, 0, n_rows)

@@ -22,6 +22,9 @@ MOST_STATES = 4
 MOST_ROWS = 512
 """Rows whose activations are kept at a time: a larger batch goes through in equal parts whose gradients are added."""
 
+CACHED_WEIGHTS = 1 << 18
+"""Bytes of a layer's weights beyond which they and the optimizer's states are taken not to be in the L2 cache."""
+
 DENSE, DROPOUT, BATCH_NORM, LAYER_NORM = range(4)
 ELEMENTWISE, ROWWISE = range(2)
 TRAIN, EVALUATE, GRADIENTS, PREDICT = range(4)
@@ -54,7 +57,7 @@ def _matrices(names: str) -> list[tuple[str, Any]]:
 
 
 class Layer(Structure):
-    """A layer; blocks that are 0 stand for the identity.
+    """A layer; blocks that are 0 stand for the identity, and a layer beyond the cache has no `transposed`.
 
     `weight` has a last row of biases; a normalisation one row of gains before its row of shifts. `kept` is what the
     derivative reads: the output, or what the activation was applied to. `forward` and `backward` are the kernels of a
@@ -94,7 +97,7 @@ class Scores(Structure):
     wanted.
     """
 
-    _fields_ = _matrices("score target delta") + _integers("labels row_scale losses scalars sums")
+    _fields_ = _matrices("score target delta") + _integers("labels row_scale losses scalars sums tiles")
 
 
 def panel_width(dtype: np.dtype[Any], vectors: int) -> int:

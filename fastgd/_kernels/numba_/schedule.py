@@ -53,7 +53,7 @@ def passes(dtype: str) -> SimpleNamespace:
     kit, kernels = of_dtype(dtype), dense(dtype)
     put = kit.put
     dense_forward, dense_differentiate, backward_input = kernels.forward, kernels.differentiate, kernels.backward_input
-    backward_weight = kernels.backward_weight
+    backward_weight, backward_together = kernels.backward_weight, kernels.backward_together
     scores_memory = scratch(sizeof(Scores))
 
     @inlined
@@ -111,6 +111,7 @@ def passes(dtype: str) -> SimpleNamespace:
         rows.labels = net.batch_labels if net.labels else 0
         rows.row_scale = net.row_scale if with_gradient else 0
         rows.losses, rows.scalars, rows.sums = net.row_losses, net.loss_scalars, net.row_sums
+        rows.tiles = net.tiles
         call_kernel(net.loss, address, net.loss_block, 0, 0, count)
         if with_gradient:
             dense_differentiate(last, count)
@@ -122,7 +123,9 @@ def passes(dtype: str) -> SimpleNamespace:
         any update."""
         for k in range(net.n_layers - 1, -1, -1):
             layer = layer_at(net.layers, k)
-            if layer.kind == DENSE:
+            if layer.kind == DENSE and layer.passes_back and not layer.transposed.data:
+                finite = backward_together(net, layer, layer_at(net.layers, k - 1), input_of(net, k), rows, use)
+            elif layer.kind == DENSE:
                 if layer.passes_back:
                     backward_input(net, layer, layer_at(net.layers, k - 1), rows)
                 finite = backward_weight(net, layer, input_of(net, k), rows, use)
@@ -169,7 +172,7 @@ def descents(dtype: str) -> SimpleNamespace:
         total = 0.0
         for k in range(net.n_layers):
             layer = layer_at(net.layers, k)
-            if layer.kind == DENSE and layer.passes_back:
+            if layer.transposed.data:
                 transpose(net, layer)
             if layer.l1 != 0.0 or layer.l2 != 0.0:
                 total += penalty(layer)

@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..._formula import vector
-from .compiler import inlined
-from .memory import get_double, get_integer, matrix_at, of_dtype, put_double, scores_at
+from .compiler import compiled, inlined
+from .memory import (
+    get_double,
+    get_integer,
+    matrix_at,
+    of_dtype,
+    pointer,
+    put_double,
+    scores_at,
+    scratch,
+    transpose_block,
+)
 from .panels import panels
 
 
@@ -90,8 +100,11 @@ def make_cross_entropy_of_labels(dtype: str) -> Callable[..., Any]:
     place, element = panels(dtype).place, panels(dtype).element
     get, put, size, lanes, zero, one, infinity = kit.get, kit.put, kit.size, kit.lanes, kit.zero, kit.one, kit.infinity
     load_lanes, store_lanes, exp, log = kit.load_lanes, kit.store_lanes, kit.functions["exp"], kit.functions["log"]
-    largest, exponentials, scale_row = rows_kit.largest, rows_kit.exponentials, rows_kit.scale
-    highest, total = kit.largest, kit.total
+    largest_of_row, exponentials, scale_row = rows_kit.largest, rows_kit.exponentials, rows_kit.scale
+    highest, total, larger, load, store = kit.largest, kit.total, kit.functions["maximum"], kit.load, kit.store
+    is_lane, select, splat, real = kit.is_lane, vector.select, kit.splat, kit.real
+    transposition = kit.n_tiles
+    columns_memory, spare_memory = scratch(lanes * lanes * size), scratch((lanes + 1) * lanes * size)
 
     @inlined
     def of_one_vector(rows, row, label, scale):
@@ -103,20 +116,54 @@ def make_cross_entropy_of_labels(dtype: str) -> Callable[..., Any]:
         e = exp(z - shift)
         found = total(e)
         put(rows.sums, row, found)
-        to = place(rows.delta, 0, row)
-        store_lanes(to, e * (scale / found), columns)
-        put(to, label, get(to, label) - scale)
+        store_lanes(place(rows.delta, 0, row), e * (scale / found) - select(is_lane(label), scale, zero), columns)
 
     @inlined
     def of_several(rows, row, label, scale):
         score, delta = rows.score, rows.delta
-        shift = largest(score, row)
+        shift = largest_of_row(score, row)
         put_double(rows.losses, row, float(shift - get(element(score, row, label), 0)))
         found = exponentials(score, row, shift, delta)
         put(rows.sums, row, found)
         scale_row(delta, row, scale / found)
         to = element(delta, row, label)
         put(to, 0, get(to, 0) - scale)
+
+    @compiled
+    def of_many(rows, row, z_at, spare):
+        """As many rows as a vector has lanes, a vector for each column: half the time of row after row at ten columns,
+        a third at three. Sums run in the same order, so that a row's bits do not depend on its neighbours."""
+        columns, vector_size = rows.score.columns, lanes * size
+        transpose_block(rows.tiles, transposition, place(rows.score, 0, row), columns, z_at, lanes, lanes, columns)
+        largest = load(pointer(z_at), 0)
+        for c in range(1, columns):
+            largest = larger(load(pointer(z_at), c * lanes), largest)
+        store(pointer(spare), 0, largest)
+        for i in range(lanes):
+            label = get_integer(rows.labels, row + i)
+            put_double(rows.losses, row + i, float(get(spare, i) - get(place(rows.score, 0, row + i), label)))
+        for i in range(lanes):
+            put(spare, i, real(get_integer(rows.labels, row + i)))
+        labels, partial = load(pointer(spare), 0), spare + vector_size
+        for c in range(columns):
+            e = exp(load(pointer(z_at), c * lanes) - largest)
+            store(pointer(z_at), c * lanes, e)
+            store(pointer(partial), c * lanes, e)
+        half = lanes // 2
+        while half:
+            for c in range(min(half, columns - half)):
+                both = load(pointer(partial), c * lanes) + load(pointer(partial), (c + half) * lanes)
+                store(pointer(partial), c * lanes, both)
+            half //= 2
+        found = load(pointer(partial), 0)
+        store(pointer(rows.sums), row, found)
+        scale = load(pointer(rows.row_scale), row) if rows.row_scale else splat(zero)
+        factor = scale / found
+        for c in range(columns):
+            one_there = select(labels == real(c), scale, zero)
+            store(pointer(z_at), c * lanes, load(pointer(z_at), c * lanes) * factor - one_there)
+        transpose_block(rows.tiles, transposition, z_at, lanes, place(rows.delta, 0, row), columns, columns, lanes)
+        return 0
 
     @inlined
     def add_logarithms(sums, losses, count):
@@ -128,10 +175,16 @@ def make_cross_entropy_of_labels(dtype: str) -> Callable[..., Any]:
 
     def cross_entropy_of_labels(address, unused, unused_too, first, count):
         rows = scores_at(address, 0)
-        for row in range(first, first + count):
+        is_narrow, begin = rows.score.columns <= lanes, first
+        if is_narrow:
+            z_at, spare = columns_memory(), spare_memory()
+            while begin + lanes <= first + count:
+                of_many(rows, begin, z_at, spare)
+                begin += lanes
+        for row in range(begin, first + count):
             label = get_integer(rows.labels, row)
             scale = get(rows.row_scale, row) if rows.row_scale else zero
-            if rows.score.columns <= lanes:
+            if is_narrow:
                 of_one_vector(rows, row, label, scale)
             else:
                 of_several(rows, row, label, scale)
