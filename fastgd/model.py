@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ._formula import LOSSES, Loss, OptimizerRule
-from ._kernels import DenseSpec, DropoutSpec, Network, SparseRows, get_backend
+from ._kernels import DenseSpec, DropoutSpec, Network, SparseRows, StepSpec, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
@@ -135,6 +135,9 @@ class Sequential:
     def _forget(self) -> None:
         """As before any `build`."""
         self._network: Network | None = None
+        # With the averages of the weights, if there are any, as of that step.
+        self._averaged: Network | None = None
+        self._averaged_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
         self._counters = Counters()
@@ -186,12 +189,13 @@ class Sequential:
     @optimizer.setter
     def optimizer(self, given: str | Optimizer | OptimizerRule | Method) -> None:
         chosen = resolve(given)
-        if self._network is not None:
+        before, self._optimizer = self._network, chosen
+        if before is not None:
             network = self._new_network(self._n_inputs, chosen)
-            network.set_weights(self._network.get_weights())
-            network.set_statistics(self._network.get_statistics())
-            self._network = network
-        self._optimizer = chosen
+            network.set_weights(before.get_weights())
+            network.set_statistics(before.get_statistics())
+            self._take(network, self._n_inputs)
+            self._restart_average(network)
         self._scalars = StepScalars(chosen)
         self._counters.optimizer_steps = 0
 
@@ -298,6 +302,7 @@ class Sequential:
         network.set_statistics([array for layer, width in layers for array in layer.initial_statistics(width)])
         self._forget()
         self._take(network, n_inputs)
+        self._restart_average(network)
         return self
 
     def _initial_weights(self, width: int) -> Iterator[Array | Iterator[Array]]:
@@ -310,18 +315,30 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
-        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages)
+        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype, step)
         initial = optimizer.initial_states()
         if any(initial.values()):
             layers = self._with_widths(n_inputs)
             shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
-            network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
+            states = [[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()]
+            network.set_slots([*states, network.get_weights()])
         return network
+
+    def _restart_average(self, network: Network) -> None:
+        """Nothing was averaged yet: the average is the weights themselves."""
+        if self._optimizer.averages:
+            network.set_slots([*network.get_slots()[:-1], network.get_weights()])
+            self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
         self._flops_per_row = self._flops_forward(n_inputs)
+        self._averaged = None
+        if self._optimizer.averages:
+            self._averaged = self._backend.Network(n_inputs, self._specs, self._loss, None, self._dtype)
+            self._averaged_at = -1
         # Of each layer's output.
         self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
 
@@ -343,8 +360,25 @@ class Sequential:
             raise NotBuiltError(refusal("model", "one without weights", expected, remedy))
         return self._network
 
-    def get_weights(self) -> list[Array]:
+    def _asked(self) -> Network:
+        """The network that answers: that of the averages where weights are averaged."""
+        network = self._built()
+        if self._averaged is None:
+            return network
+        if self._averaged_at != self._counters.steps:
+            self._averaged.set_weights(network.get_slots()[-1])
+            self._averaged.set_statistics(network.get_statistics())
+            self._averaged_at = self._counters.steps
+        return self._averaged
+
+    def get_weights(self, *, averaged: bool = False) -> list[Array]:
         """Copies of all weights.
+
+        Parameters
+        ----------
+        averaged : bool
+            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; otherwise
+            they are the weights themselves.
 
         Returns
         -------
@@ -357,11 +391,11 @@ class Sequential:
         ------
         NotBuiltError
         """
-        network = self._built()
+        network = self._asked() if read_flag("averaged", averaged) else self._built()
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is.
+        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
 
         Parameters
         ----------
@@ -382,6 +416,7 @@ class Sequential:
         of_batches = [name.startswith(("mean", "variance")) for name in shapes]
         network.set_weights([array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered])
         network.set_statistics([array for array, gathered in zip(arrays, of_batches, strict=True) if gathered])
+        self._restart_average(network)
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -478,6 +513,9 @@ class Sequential:
             return rows
         name = type(self._optimizer).__name__
         for k, layer in enumerate(self._layers):
+            if isinstance(layer, Dense) and layer.constraint is not None:
+                expected = f"no constraint: {name} knows of none"
+                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, "use fg.Adam(), or leave it out"))
             if isinstance(layer, (Dropout, BatchNorm)):
                 expected = f"layers by which the loss depends on weights and rows alone: {name} needs that"
                 remedy = "use fg.Adam(), or leave the layer out"
@@ -694,7 +732,7 @@ class Sequential:
         return self._forward(X, out, False, int(layer) % n_layers)
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
-        network = self._built()
+        network = self._asked()
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
                 X = self._read_features(X, self._n_inputs, "X")
@@ -749,7 +787,7 @@ class Sequential:
         return self._evaluate(self._read_rows(X, y, sample_weight, None))
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
-        network = self._built()
+        network = self._asked()
         loss = total = correct = 0.0
         for piece in self._pieces(rows.X):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]

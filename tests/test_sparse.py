@@ -150,6 +150,26 @@ def test_factors_that_leave_the_range():
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
+def constrained(**constraint):
+    layers = [fg.Dense(40, activation="tanh", **constraint), fg.Dense(N_CLASSES)]
+    return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=fg.Adam(0.03))
+
+
+WHOLE = {
+    "norm": lambda: classifier(fg.Adam(0.03, clip_norm=0.05)),
+    "average": lambda: classifier(fg.Adam(0.03, ema=0.9)),
+    "norm and average": lambda: classifier(fg.SGD(0.1, clip_norm=0.05, ema=0.9)),
+    "max_norm": lambda: constrained(constraint=fg.constraints.MaxNorm(0.5)),
+    "non_negative": lambda: constrained(constraint=fg.constraints.NonNegative()),
+}
+
+
+@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
+def test_what_needs_all_columns_has_them(make):
+    dense, labels = documents()
+    assert_same_training(dense, sparse.csr_array(dense), labels, make)
+
+
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "ftrl"])
 def test_steps_are_made_up_for_with_their_own_learning_rates(rule):
     dense, labels = documents()

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from .._formula import get
-from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network
+from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
 from .rows import SparseRows
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "LayerSpec",
     "Network",
     "SparseRows",
+    "StepSpec",
     "available_backends",
     "get_backend",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._formula.numpy_ import compile_
-from .backend import BatchNormSpec, DenseSpec, DropoutSpec
+from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
 from .random import kept_by_dropout, permutation, uniform
 from .rows import SparseRows
 
@@ -402,7 +402,9 @@ class Network:
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
+        step: StepSpec = PLAIN_STEP,
     ) -> None:
+        self.around = step
         self.layers = tuple(layers)
         self.loss = loss
         self.rule = rule
@@ -420,6 +422,8 @@ class Network:
                 self.running[k] = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
             self.parameters.append([np.zeros(shape, self.dtype) for shape in shapes])
         self.slots = [[np.zeros_like(w) for w in self.weights] for _ in (rule.states if rule else ())]
+        if step.averages:
+            self.slots.append([np.zeros_like(w) for w in self.weights])
 
     @property
     def weights(self) -> list[Array]:
@@ -517,20 +521,46 @@ class Network:
             return 1
         assert self.rule is not None
         status = 0
-        n_scalars = len(self.rule.scalars)
+        n_scalars, n_states = len(self.rule.scalars), len(self.rule.states)
+        share, scalars = (scalars[-1], scalars[:-1]) if self.around.averages else (None, scalars)
         of_weights, of_biases = scalars[:n_scalars], scalars[-n_scalars:]
-        for k, (w, g) in enumerate(zip(self.weights, gradients, strict=True)):
-            states = [slot[k] for slot in self.slots]
+        for k, (w, g) in enumerate(zip(self.weights, self.clipped(gradients), strict=True)):
+            states = [slot[k] for slot in self.slots[:n_states]]
             results = updated(w, g, states, self.rule, of_weights if w.ndim == 2 else of_biases)
             if not np.isfinite(results[0]).all():
                 status = 2
                 continue
             for array, result in zip((w, *states), results, strict=True):
                 array[...] = result
+        self.constrain()
+        if share is not None:
+            for average, w in zip(self.slots[-1], self.weights, strict=True):
+                average[...] = self.dtype.type(1.0 - share) * average + self.dtype.type(share) * w
         if not self.move_running(passes):
             status = 2
         sums += (loss * total, total)
         return status
+
+    def clipped(self, gradients: list[Array]) -> list[Array]:
+        """Gradients times clip_norm / (norm + clip_slack), if that is below 1; the norm is of all of them."""
+        if self.around.clip_norm == np.inf:
+            return gradients
+        squares = [float((g.astype(np.float64) ** 2).sum()) for g in gradients]
+        norm = np.sqrt(sum(squares)) + self.around.clip_slack
+        factor = self.around.clip_norm / norm if norm > self.around.clip_norm else 1.0
+        return [g * self.dtype.type(factor) for g in gradients]
+
+    def constrain(self) -> None:
+        """Weights below zero become zero, then columns that are too long are shortened."""
+        for layer, parameters in zip(self.layers, self.parameters, strict=True):
+            if not isinstance(layer, DenseSpec):
+                continue
+            W = parameters[0]
+            if layer.nonnegative:
+                np.maximum(W, 0, out=W)
+            if layer.max_norm:
+                norms = np.sqrt((W.astype(np.float64) ** 2).sum(axis=0))
+                W *= (layer.max_norm / np.maximum(norms, layer.max_norm)).astype(W.dtype)
 
     def move_running(self, passes: Sequence[Any]) -> bool:
         """Move running means and variances towards the batch's; of a single row no variance can be told.

@@ -91,6 +91,9 @@ typedef struct {
     const void *activation_scalars;
     int keeps_output;
     double l1, l2;
+    int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
+    double max_norm;
+    matrix average;                         /* like weight; where weights are averaged */
     uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
     double kept_scale;                      /* DROPOUT: what the others are multiplied by */
     double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
@@ -179,7 +182,7 @@ typedef struct {
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -193,6 +196,7 @@ typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
     int settles;                            /* steps that are owed are taken now */
+    double newest_share;                    /* of this step's weights in their average */
     int stop, status;
     ptrdiff_t done;
     int nonfinite_weights;
@@ -208,9 +212,12 @@ typedef struct {
     block_function link;                    /* of one score; both are NULL for linear */
     row_link row_link;
     ptrdiff_t outputs_per_target;
+    double clip_norm, clip_slack;           /* gradients are multiplied by clip_norm / (norm + clip_slack) where that is below 1 */
+    double *squares;                        /* of the gradients, one sum a unit of weights; NULL: no clipping by the norm */
+    int averages, constrains;               /* whether weights are averaged, and whether some layer has a constraint */
     int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
-    double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS + 1];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;                           /* without memory where all that was read is sparse */
     sparse_batch batch;

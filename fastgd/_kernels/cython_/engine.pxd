@@ -99,6 +99,9 @@ cdef extern from "engine.h" nogil:
         int keeps_output
         double l1
         double l2
+        int nonnegative
+        double max_norm
+        matrix average
         uint32_t dropped
         double kept_scale
         double eps
@@ -192,6 +195,11 @@ cdef extern from "engine.h" nogil:
         block_function link
         row_link row_link
         Py_ssize_t outputs_per_target
+        double clip_norm
+        double clip_slack
+        double *squares
+        int averages
+        int constrains
         int by_class
         int by_sides
         int penalized

@@ -4,7 +4,7 @@ from typing import Any
 import numpy
 
 from ..._formula import Loss, OptimizerRule
-from ..backend import Array, LayerSpec
+from ..backend import Array, LayerSpec, StepSpec
 from ..rows import SparseRows
 
 RESTING_RULES: tuple[str, ...]
@@ -17,7 +17,13 @@ class Network:
     @property
     def dtype(self) -> numpy.dtype[Any]: ...
     def __init__(
-        self, n_inputs: int, layers: Sequence[LayerSpec], loss: Loss | None, rule: OptimizerRule | None, dtype: Any
+        self,
+        n_inputs: int,
+        layers: Sequence[LayerSpec],
+        loss: Loss | None,
+        rule: OptimizerRule | None,
+        dtype: Any,
+        step: StepSpec = ...,
     ) -> None: ...
     def get_weights(self) -> list[Array]: ...
     def set_weights(self, weights: Iterable[Array]) -> None: ...
@@ -44,6 +50,8 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]: ...
     def evaluate(
         self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int

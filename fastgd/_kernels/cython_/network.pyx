@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -60,6 +61,8 @@ from .engine cimport (
     step_history,
     transposed_rows,
 )
+
+from ..backend import PLAIN_STEP
 
 # Rules that leave a weight and its states alone where there is no gradient, unless decay draws the weight to zero.
 RESTING_RULES = ("sgd", "adagrad")
@@ -115,7 +118,7 @@ cdef class Network:
     cdef bint takes_labels, has_gradients, passes_back
     cdef int target_kind
 
-    def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype):
+    def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype, step=PLAIN_STEP):
         self.dtype = np.dtype(dtype)
         self.table = table_for(self.dtype)
         self.n_inputs = self.at.n_inputs = n_inputs
@@ -126,11 +129,13 @@ cdef class Network:
         if self.at.layers == NULL:
             raise MemoryError(f"{self.n_layers} layers")
         self._take_rule(rule)
+        self._take_step(step)
         learns = False
         for k in range(self.n_layers):
             n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
             learns = learns or self.at.layers[k].kind != DROPOUT
         self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
+        self._make_squares()
         self.n_targets = n_inputs   # By now those of the loss.
         self._take_loss(loss)
 
@@ -155,13 +160,26 @@ cdef class Network:
         if len(rule.states) > FASTGD_MAX_STATES or len(rule.scalars) > FASTGD_MAX_SCALARS:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
-        self.at.rule.update = update_block(self.table, rule.name)
+        self.at.rule.update = update_block(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
         self.rule = rule
         places = [rule.scalars.index(name) if name in rule.scalars else -1 for name in ("learning_rate", "coupled", "decay")]
         self.at.place_of_rate, self.at.place_of_coupled, self.at.place_of_decay = places
         self.at.rests = rule.formula.name in RESTING_RULES
+
+    cdef object _take_step(self, step):
+        """What is done in a step besides the rule; before the layers are taken."""
+        self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
+
+    cdef object _make_squares(self):
+        """Room for what clipping by the norm adds up."""
+        if self.at.clip_norm == INFINITY:
+            return
+        units = sum(self.table.weight_units(&self.at.layers[k]) for k in self.learning)
+        squares = np.zeros(units)
+        self.owned.append(squares)
+        self.at.squares = <double *><size_t>squares.ctypes.data
 
     cdef Py_ssize_t _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_back) except -1:
         """Returns the number of its outputs."""
@@ -174,6 +192,8 @@ cdef class Network:
         if layer.kind == DENSE:
             layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
             layer.l1, layer.l2 = spec.l1, spec.l2
+            layer.nonnegative, layer.max_norm = spec.nonnegative, spec.max_norm
+            self.at.constrains = self.at.constrains or spec.nonnegative or spec.max_norm != 0
             self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
         else:
             layer.eps = spec.eps
@@ -189,12 +209,14 @@ cdef class Network:
         layer.weight = self._own(layer.n_inputs + 1, layer.n_outputs)
         for k in range(self.at.rule.n_states):
             layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if self.at.averages:
+            layer.average = self._own(layer.n_inputs + 1, layer.n_outputs)
         if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
 
     cdef object _take_activation(self, dense_layer *layer, activation):
-        layer.activate = activation_block(self.table, activation.name)
-        layer.differentiate = derivative_block(self.table, activation.name)
+        layer.activate = activation_block(self.table, activation)
+        layer.differentiate = derivative_block(self.table, activation)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
         layer.activation_scalars = self._own_scalars(activation)
 
@@ -268,20 +290,24 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the optimizer's rule a list like that of `get_weights`."""
+        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
         with self.lock:
             self._settle()
-            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
-                    for s in range(self.at.rule.n_states)]
+            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
+                    for s in range(self.at.rule.n_states + self.at.averages)]
+
+    cdef matrix _slot(self, Py_ssize_t k, Py_ssize_t s):
+        """A state of layer k, or after the last one the average."""
+        return self.at.layers[k].state[s] if s < self.at.rule.n_states else self.at.layers[k].average
 
     def set_slots(self, slots):
         """Replace all of them."""
         with self.lock:
             self._settle()
-            for s in range(self.at.rule.n_states):
+            for s in range(self.at.rule.n_states + self.at.averages):
                 given = iter(slots[s])
                 for k in self.learning:
-                    self._write(self.at.layers[k].state[s], next(given), next(given))
+                    self._write(self._slot(k, s), next(given), next(given))
 
     # Buffers -----------------------------------------------------------------------------------------------------
 
@@ -434,7 +460,7 @@ cdef class Network:
             parts = self._parts(batch_size)
             self._plan_history(np.asarray(scalars), parts > 1)
             self._reserve(parts_of(batch_size, parts), True, X)
-            if parts > 1:
+            if parts > 1 or self.at.squares != NULL:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
             self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
@@ -446,7 +472,7 @@ cdef class Network:
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
             self.at.rule.bias_scalars = self.at.rule.scalars
-            if scalar_table.columns > self.n_scalars:
+            if scalar_table.columns - self.at.averages > self.n_scalars:
                 self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
@@ -466,8 +492,9 @@ cdef class Network:
         penalized = self.specs[0].kind == "dense" and (self.specs[0].l1 != 0 or self.specs[0].l2 != 0)
         narrow = self.specs[0].kind == "dense" and self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
         scales = self.at.job.is_sparse and self._steps_are_factors(scalars)
+        whole = self.at.squares != NULL or self.at.averages or self.at.constrains
         # A batch in parts updates all columns, and counts the penalty of all.
-        at_once = narrow and not scales or penalized and in_parts
+        at_once = whole or narrow and not scales or penalized and in_parts
         if not self.at.job.is_sparse or scales != history.scales or at_once:
             self._settle()
         history.scales, history.at_once = scales, at_once

@@ -17,6 +17,7 @@
 #include "normalization.h"
 #include "philox.h"
 #include "sparse.h"
+#include "whole_step.h"
 
 /* Units, or rows, first .. last-1 are a member's. */
 typedef struct {
@@ -257,11 +258,56 @@ static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows
     team_wait(&net->barrier);
 }
 
-static void update_layer(network *net, int member, ptrdiff_t k)
+static void update_layers(network *net, int member)
 {
-    range units = share(net, member, weight_units(&net->layers[k]));
-    if (!update_from_gradient(&net->layers[k], &net->rule, units.first, units.last))
-        net->now.nonfinite_weights = 1;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range units = share(net, member, weight_units(&net->layers[k]));
+        if (!update_from_gradient(&net->layers[k], &net->rule, units.first, units.last))
+            net->now.nonfinite_weights = 1;
+    }
+    team_wait(&net->barrier);
+}
+
+/* Every member adds up all squares, in the order of the units: so the factor is the same bits for all. */
+static double clip_factor(const network *net, ptrdiff_t units)
+{
+    double sum = 0;
+    for (ptrdiff_t unit = 0; unit < units; unit++)
+        sum += net->squares[unit];
+    double norm = sqrt(sum) + net->clip_slack;
+    return norm > net->clip_norm ? net->clip_norm / norm : 1;
+}
+
+/* An update from stored gradients, which are clipped by the norm of all of them. */
+static void update_clipped(network *net, int member)
+{
+    ptrdiff_t units = 0;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        complete_gradient(&net->layers[k], members.first, members.last, net->squares + units);
+        units += weight_units(&net->layers[k]);
+    }
+    team_wait(&net->barrier);
+    double factor = clip_factor(net, units);
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        if (!update_from_clipped(&net->layers[k], &net->rule, factor, members.first, members.last))
+            net->now.nonfinite_weights = 1;
+    }
+    team_wait(&net->barrier);
+}
+
+/* Constraints on the new weights, and their average. */
+static void finish_weights(network *net, int member)
+{
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range panels = share(net, member, net->layers[k].weight.panels);
+        for (ptrdiff_t panel = panels.first; panel < panels.last; panel++) {
+            constrain_weights(&net->layers[k], panel);
+            if (net->averages)
+                average_weights(&net->layers[k], net->now.newest_share, panel);
+        }
+    }
 }
 
 /* A batch ------------------------------------------------------------------------------------------------------------ */
@@ -387,6 +433,8 @@ static void begin_step(network *net, ptrdiff_t k)
     net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
     for (ptrdiff_t i = 0; i < job->n_scalars; i++)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+    if (net->averages)
+        net->now.newest_share = job->scalars[k * job->n_scalars + job->n_scalars - 1];
 }
 
 /* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
@@ -411,25 +459,32 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
         if (!narrow_update(at, &net->rule, rows))
             net->now.nonfinite_weights = 1;
     }
+    if (net->averages || net->constrains)
+        finish_weights(net, 0);
     finish_losses(net, all);
     return weighted_loss(net, all) + penalty;
 }
 
-/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and one whose
+ * gradients are clipped by their norm needs them all. */
 static void descend(network *net, int member)
 {
-    int in_parts = net->now.last - net->now.first > net->most_rows;
+    int clips = net->squares != NULL, is_whole = clips || net->now.last - net->now.first > net->most_rows;
     double loss;
-    /* The gradient of a batch in parts is whole, and so is its update. */
-    if (net->job.is_sparse && in_parts && net->history.steps > 0)
+    /* A gradient that is whole updates all columns. */
+    if (net->job.is_sparse && is_whole && net->history.steps > 0)
         settle_columns(net, member);
-    loss = pass_parts(net, member, net->now.first, net->now.last, UPDATE_WEIGHTS);
-    if (in_parts && isfinite(loss)) {
-        for (ptrdiff_t k = 0; k < net->n_layers; k++)
-            update_layer(net, member, k);
-        team_wait(&net->barrier);
-    } else if (net->job.is_sparse && isfinite(loss))
-        remember_step(net, member);
+    loss = pass_parts(net, member, net->now.first, net->now.last, clips ? STORE_GRADIENT : UPDATE_WEIGHTS);
+    if (isfinite(loss)) {
+        if (clips)
+            update_clipped(net, member);
+        else if (is_whole)
+            update_layers(net, member);
+        else if (net->job.is_sparse)
+            remember_step(net, member);
+        if (net->averages || net->constrains)
+            finish_weights(net, member);
+    }
     if (member == 0)
         net->now.loss_sum = loss;
 }
@@ -463,7 +518,7 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= net->most_rows)
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->squares == NULL && net->now.last - net->now.first <= net->most_rows)
             net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
         else if (net->now.weight_sum > 0)
             descend(net, member);
