@@ -121,26 +121,6 @@ def test_penalties_are_of_all_columns(rule, penalty, units, clip_value):
     )
 
 
-def constrained(**constraint):
-    layers = [fg.Dense(40, activation="tanh", **constraint), fg.Dense(N_CLASSES)]
-    return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=fg.Adam(0.03))
-
-
-WHOLE = {
-    "norm": lambda: classifier(fg.Adam(0.03, clip_norm=0.05)),
-    "average": lambda: classifier(fg.Adam(0.03, ema=0.9)),
-    "norm and average": lambda: classifier(fg.SGD(0.1, clip_norm=0.05, ema=0.9)),
-    "max_norm": lambda: constrained(constraint=fg.constraints.MaxNorm(0.5)),
-    "non_negative": lambda: constrained(constraint=fg.constraints.NonNegative()),
-}
-
-
-@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
-def test_what_needs_all_columns_has_them(make):
-    dense, labels = documents()
-    assert_same_training(dense, sparse.csr_array(dense), labels, make)
-
-
 @pytest.mark.parametrize("units", [40, 6])
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_penalties_in_single_steps_and_in_parts(rule, units):
@@ -168,6 +148,26 @@ def test_factors_that_leave_the_range():
         for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
             tolerance = 2 * 4 * models[0].n_steps_done * np.finfo(float).eps
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+def constrained(**constraint):
+    layers = [fg.Dense(40, activation="tanh", **constraint), fg.Dense(N_CLASSES)]
+    return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=fg.Adam(0.03))
+
+
+WHOLE = {
+    "norm": lambda: classifier(fg.Adam(0.03, clip_norm=0.05)),
+    "average": lambda: classifier(fg.Adam(0.03, ema=0.9)),
+    "norm and average": lambda: classifier(fg.SGD(0.1, clip_norm=0.05, ema=0.9)),
+    "max_norm": lambda: constrained(constraint=fg.constraints.MaxNorm(0.5)),
+    "non_negative": lambda: constrained(constraint=fg.constraints.NonNegative()),
+}
+
+
+@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
+def test_what_needs_all_columns_has_them(make):
+    dense, labels = documents()
+    assert_same_training(dense, sparse.csr_array(dense), labels, make)
 
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "ftrl"])

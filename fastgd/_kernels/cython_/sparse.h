@@ -110,23 +110,21 @@ static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, 
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
 
-/* Adds to each of some columns' penalties that of their weights in one panel, times so much.  Sums of four, or of two, which
- * the compiler makes vectors of: a panel's width is a multiple of that. */
+/* Adds to the penalty of each of some columns that of its weights in one panel, times so much.  Sums of four, or of two,
+ * which the compiler makes vectors of: a panel's width is a multiple of that. */
 static void count_penalty(const dense_layer *layer, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t last, double times, double *penalty)
 {
     enum { PARTS = 16 / sizeof(REAL) };
     ptrdiff_t width = width_of_panel(&layer->weight, panel);
-    for (ptrdiff_t column = first; column < last; column++) {
-        const REAL *weight = panel_row(&layer->weight, panel, column);
-        double squares[PARTS] = {0}, magnitudes[PARTS] = {0};
+    const REAL *weight = panel_row(&layer->weight, panel, first);
+    for (ptrdiff_t column = first; column < last; column++, weight += width) {
+        double part[PARTS] = {0}, sum = 0;
         for (ptrdiff_t i = 0; i < width; i += PARTS)
-            for (ptrdiff_t k = 0; k < PARTS; k++) {
-                double w = (double)weight[i + k];
-                squares[k] += w * w;
-                magnitudes[k] += fabs(w);
-            }
+            for (ptrdiff_t k = 0; k < PARTS; k++)
+                part[k] += (0.5 * layer->l2 * (double)weight[i + k] + copysign(layer->l1, (double)weight[i + k])) * (double)weight[i + k];
         for (ptrdiff_t k = 0; k < PARTS; k++)
-            penalty[column] += times * (0.5 * layer->l2 * squares[k] + layer->l1 * magnitudes[k]);
+            sum += part[k];
+        penalty[column] += times * sum;
     }
 }
 
@@ -153,45 +151,63 @@ static int take_missed_steps(const dense_layer *layer, const update_rule *rule, 
     return finite;
 }
 
-/* The same where each step is but a factor: all of them are one. */
-static int take_missed_factors(const dense_layer *layer, const step_history *history, ptrdiff_t panel, ptrdiff_t first,
-                               ptrdiff_t last, ptrdiff_t step)
+/* The same where each step is but a factor: all of them are one.  weight_sum: of the batch of the step to come, or 0. */
+static void take_missed_factors(const dense_layer *layer, const step_history *history, ptrdiff_t panel, ptrdiff_t first,
+                                ptrdiff_t last, ptrdiff_t step, double weight_sum)
 {
-    REAL *weight = panel_row(&layer->weight, panel, first), factor = (REAL)(history->scale[history->steps] / history->scale[step]);
+    REAL *weight = panel_row(&layer->weight, panel, first);
     ptrdiff_t count = (last - first) * width_of_panel(&layer->weight, panel);
-    double sum = (history->squares[history->steps] - history->squares[step]) / (history->scale[step] * history->scale[step]);
+    double now = history->scale[history->steps], inverse = 1 / history->scale[step];
+    double squares = history->squares[history->steps] - history->squares[step] + weight_sum * now * now;
     if (history->counts_penalty)
-        count_penalty(layer, panel, first, last, sum, history->penalty);
+        count_penalty(layer, panel, first, last, squares * inverse * inverse, history->penalty);
     for (ptrdiff_t i = 0; i < count; i++)
-        weight[i] *= factor;
-    return 1;
+        weight[i] *= (REAL)(now * inverse);
 }
 
+/* Columns that are alike in what they have missed are as of now; weight_sum is that of the step that they will take with a
+ * gradient, or 0 if there is none. */
 static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
-                            ptrdiff_t last)
+                            ptrdiff_t last, double weight_sum)
 {
-    int finite = 1;
+    int finite = 1, counts = history->counts_penalty && weight_sum > 0;
     ptrdiff_t step = history->taken[first];
-    if (step == history->steps)
+    if (step == history->steps && !counts)
         return 1;
-    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
-        finite &= history->scales ? take_missed_factors(layer, history, panel, first, last, step)
-                                  : take_missed_steps(layer, rule, history, panel, first, last, step);
+    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+        if (history->scales) {
+            take_missed_factors(layer, history, panel, first, last, step, weight_sum);
+            continue;
+        }
+        finite &= take_missed_steps(layer, rule, history, panel, first, last, step);
+        if (counts)
+            count_penalty(layer, panel, first, last, weight_sum, history->penalty);
+    }
     for (ptrdiff_t column = first; column < last; column++)
         history->taken[column] = (uint32_t)history->steps;
     return finite;
 }
 
-/* Live columns number first .. last-1 are as of now, and their penalty is counted for the step they will take. */
+/* Live columns lie anywhere, but are known: what is kept of one is asked for while others are brought up to date. */
+#define LIVE_AHEAD 12
+
+INLINE void ask_for_column(const dense_layer *layer, const step_history *history, ptrdiff_t column)
+{
+    __builtin_prefetch(history->taken + column, 1);
+    __builtin_prefetch(history->penalty + column, 1);
+    __builtin_prefetch(panel_row(&layer->weight, 0, column), 1);
+}
+
+/* Live columns number first .. last-1, before a step. */
 static int catch_up(const dense_layer *layer, const update_rule *rule, step_history *history, const sparse_batch *batch,
                     double weight_sum, ptrdiff_t first, ptrdiff_t last)
 {
     int finite = 1;
     for (; first < last; first++) {
         ptrdiff_t column = batch->live_column[first];
-        finite &= bring_up_to_date(layer, rule, history, column, column + 1);
-        for (ptrdiff_t panel = 0; panel < layer->weight.panels && history->counts_penalty; panel++)
-            count_penalty(layer, panel, column, column + 1, weight_sum, history->penalty);
+        if (first + LIVE_AHEAD < last)
+            ask_for_column(layer, history, batch->live_column[first + LIVE_AHEAD]);
+        finite &= bring_up_to_date(layer, rule, history, column, column + 1, weight_sum);
     }
     return finite;
 }
@@ -204,7 +220,7 @@ static int settle(const dense_layer *layer, const update_rule *rule, step_histor
         ptrdiff_t end = smaller(last, first + PANEL_WIDTH);
         for (next = first + 1; next < end && history->taken[next] == history->taken[first]; next++)
             ;
-        finite &= bring_up_to_date(layer, rule, history, first, next);
+        finite &= bring_up_to_date(layer, rule, history, first, next, 0);
     }
     return finite;
 }
