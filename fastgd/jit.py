@@ -37,7 +37,24 @@ class _Compiled:
 
 
 class Predictor(_Compiled):
-    """``predict(x, out)``, for nopython functions and for Python; see `predictor`."""
+    """``predict(x, out)``, for nopython functions and for Python; see `predictor`, which makes it.
+
+    Parameters
+    ----------
+    model : Sequential
+    function : callable
+        What Numba compiles calls of it to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(2, initializer="zeros")], loss="softmax_cross_entropy").build(3)
+    >>> predict, out = fg.jit.predictor(model), np.empty(2, np.float32)
+    >>> predict(np.ones(3, np.float32), out)
+    >>> out
+    array([0.5, 0.5], dtype=float32)
+    """
 
     def __call__(self, x: Array, out: Array) -> None:
         """Write to `out` what the model makes of `x`."""
@@ -45,7 +62,23 @@ class Predictor(_Compiled):
 
 
 class Trainer(_Compiled):
-    """``train(x, targets)`` or ``train(x, targets, weights)``, for nopython functions and for Python; see `trainer`."""
+    """``train(x, targets)`` or ``train(x, targets, weights)``, for nopython functions and for Python; see `trainer`.
+
+    Parameters
+    ----------
+    model : Sequential
+    function : callable
+        What Numba compiles calls of it to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(1, initializer="zeros")], loss="half_squared_error").build(1)
+    >>> train = fg.jit.trainer(model)
+    >>> train(np.array([[2.0]], np.float32), np.array([[3.0]], np.float32))
+    4.5
+    """
 
     def __call__(self, x: Array, targets: Array, weights: Array | None = None) -> float:
         """Do one step; gives the loss before it."""
@@ -271,6 +304,10 @@ _kept: list[Any] = []
 def _embedded(model: Any) -> Any:
     if not isinstance(model, Sequential):
         raise TypeError(refusal("model", repr(model), "a Sequential", "pass one with backend='cython' that is built"))
+    if model.optimizer.averages:
+        expected = "one without: averages are brought up to date in Python"
+        remedy = "pass a second model, with set_weights(model.get_weights(averaged=True))"
+        raise ValueError(refusal("model", f"one that predicts by averages, {model.optimizer!r}", expected, remedy))
     embedded = model._embedded()
     if not any(embedded is kept for kept in _kept):
         _kept.append(embedded)

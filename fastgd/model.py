@@ -176,10 +176,11 @@ class Sequential:
             self._in_compiled_code = network.embedded(self._next_scalars)
         return self._in_compiled_code
 
-    def _next_scalars(self) -> tuple[Array, int]:
-        """The optimizer's scalars for steps in compiled code, and the number of steps before them."""
+    def _next_scalars(self) -> tuple[Array, int, int]:
+        """The optimizer's scalars for steps in compiled code, the number of steps before them, and the seed."""
         counters = self._counters
-        return self._optimizer.scalars(counters.optimizer_steps + 1, STEPS_IN_COMPILED_CODE), counters.steps
+        table = self._optimizer.scalars(counters.optimizer_steps + 1, STEPS_IN_COMPILED_CODE)
+        return table, counters.steps, self._seed
 
     @property
     def _counters(self) -> Counters:
@@ -191,6 +192,7 @@ class Sequential:
     def _retire(self) -> None:
         """What compiled code was given is not this model's any more."""
         if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
             self._in_compiled_code.retire()
         self._in_compiled_code = None
 
@@ -239,10 +241,9 @@ class Sequential:
         before, self._optimizer = self._network, chosen
         if before is not None:
             network = self._new_network(self._n_inputs, chosen)
+            self._retire()
             network.set_weights(before.get_weights())
             network.set_statistics(before.get_statistics())
-            self._counted = self._counters
-            self._retire()
             self._take(network, self._n_inputs)
             self._restart_average(network)
         self._scalars = StepScalars(chosen)

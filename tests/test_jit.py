@@ -133,7 +133,10 @@ def test_what_does_not_fit_is_refused():
 TRAININGS = {
     "adam": dict(optimizer="adam"),
     "decay": dict(optimizer=fg.AdamW(0.01, weight_decay=0.1), penalty=fg.L2(1e-3)),
-    "schedule": dict(optimizer=fg.SGD(fg.schedules.Exponential(0.1, 0.99), momentum=0.9), layers=STACKS["normalized"]),
+    "schedule": dict(
+        optimizer=fg.SGD(fg.schedules.Exponential(0.1, 0.99), momentum=0.9), layers=STACKS["normalized"], seed=7
+    ),
+    "clipped": dict(optimizer=fg.Adam(0.01, clip_norm=0.1), layers=STACKS["wide"]),
     "double": dict(optimizer="lion", dtype="float64", layers=STACKS["wide"]),
 }
 
@@ -257,6 +260,27 @@ def test_models_that_cannot_be_compiled_in_are_refused(function):
         function("model")
     with pytest.raises(ValueError, match="expected at most 32768 for use in compiled code"):
         function(model_of([fg.Dense(1)], "mean_squared_error", n_features=32769))
+
+
+def test_averages_are_refused():
+    with pytest.raises(ValueError, match="averages are brought up to date in Python"):
+        fg.jit.predictor(model_of(optimizer=fg.Adam(ema=0.9)))
+
+
+def test_what_sparse_rows_owe_is_paid_before_compiled_code_looks():
+    """Steps that columns without a value have yet to take are put off; not so of a model that was given away."""
+    sparse = pytest.importorskip("scipy.sparse")
+    X = sparse.random(40, 50, 0.02, "csr", np.float32, random_state=0)
+    y, x = np.arange(40) % 3, rows(7, 50)
+    layers = [fg.Dense(64, activation="relu"), fg.Dense(3)]
+    model, out = model_of(layers, optimizer="adam", n_features=50), np.empty((7, 3), np.float32)
+    predict = fg.jit.predictor(model)
+    for k in range(0, 40, 4):
+        model.train_on_batch(X[k : k + 4], y[k : k + 4])
+        predict(x, out)
+        # Asking for the weights settles what is owed.
+        model.get_weights()
+        np.testing.assert_array_equal(out, model.predict(x))
 
 
 def test_a_trainer_needs_something_to_train():

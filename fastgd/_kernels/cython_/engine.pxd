@@ -297,8 +297,8 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t real_size
         Py_ssize_t panel_width
         void work(network *, int) noexcept nogil
-        void settle(network *) noexcept nogil
         void forward_rows(const network *, const void *, Py_ssize_t, int, void *) noexcept nogil
+        void settle(network *) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
         int holds_labels(const source_array *, Py_ssize_t, Py_ssize_t) noexcept nogil

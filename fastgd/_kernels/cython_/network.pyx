@@ -15,8 +15,6 @@ from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from ..rows import SparseRows
-
 from fastgd cimport (
     FASTGD_BAD_ROWS,
     FASTGD_MODEL_CAPSULE,
@@ -26,6 +24,7 @@ from fastgd cimport (
     fastgd_model,
 )
 
+from ..rows import SparseRows
 from .arrays cimport (
     Panels,
     Sink,
@@ -678,8 +677,9 @@ ctypedef struct embedded_state:
     Py_ssize_t done                         # steps since `take_steps`
     Py_ssize_t ready                        # rows of scalars that are left
     Py_ssize_t n_scalars
+    Py_ssize_t most_rows                    # of a part of a batch
     const double *scalars                   # the next one
-    uint64_t steps_before
+    uint64_t steps_before, seed
 
 
 cdef void _predict_embedded(const fastgd_model *model, const void *x, Py_ssize_t n_rows, int link, void *out) noexcept nogil:
@@ -716,6 +716,7 @@ cdef int _train_embedded(fastgd_model *model, const void *x, const void *targets
     at.job.labels = <const Py_ssize_t *>targets if model.takes_labels else NULL
     at.target.labels = at.batch_labels if model.takes_labels else NULL
     at.job.weights, at.job.losses, at.job.scalars, at.job.n_scalars = weights, sums, state.scalars, state.n_scalars
+    at.job.seed, at.most_rows = state.seed, state.most_rows
     at.job.steps_before = state.steps_before + <uint64_t>state.done
     at.order, at.barrier.size = NULL, 1
     state.table.work(at, 0)
@@ -771,9 +772,10 @@ cdef class Embedded:
         if widest * of.table.real_size > MOST_ROW_BYTES:
             raise ValueError(f"layers: got one of {widest} columns, expected at most {MOST_ROW_BYTES // of.table.real_size} "
                              "for use in compiled code, where a row lies on the stack; call model.predict")
-        self.of, self.next_scalars, of.is_embedded = of, next_scalars, True
-        of._settle()
+        self.of, self.next_scalars = of, next_scalars
         self.state.table, self.state.at, self.state.owner = of.table, &of.at, <void *>self
+        self.state.most_rows, of.is_embedded = of.most_dense_rows, True
+        of._settle()
         self.model.version, self.model.real_size = FASTGD_MODEL_VERSION, <int>of.table.real_size
         self.model.takes_labels = of.takes_labels
         self.model.n_inputs, self.model.n_targets = of.n_inputs, of.n_targets
@@ -785,9 +787,9 @@ cdef class Embedded:
         cdef Network of = self.of
         if most_rows <= self.model.most_rows:
             return
-        cdef Py_ssize_t parts = parts_of(most_rows, of.at.most_rows)
+        cdef Py_ssize_t parts = parts_of(most_rows, of.most_dense_rows)
         with of.lock:
-            of._reserve(parts_of(most_rows, parts), True, None)
+            of._reserve_rows(parts_of(most_rows, parts), True, True)
             if parts > 1 or of.at.squares != NULL or of.at.batches_a_step > 1:
                 of._keep_gradients()
         self.model.most_rows = most_rows
@@ -795,7 +797,7 @@ cdef class Embedded:
     def refill(self):
         """Scalars for the next steps."""
         cdef Network of = self.of
-        table, steps_before = self.next_scalars()
+        table, steps_before, self.state.seed = self.next_scalars()
         self.table = np.ascontiguousarray(table)
         self.state.steps_before, self.state.done = steps_before, 0
         self.state.scalars, self.state.n_scalars = <const double *><uintptr_t>self.table.ctypes.data, self.table.shape[1]
