@@ -122,6 +122,8 @@ def extension(name):
                      depends=list(map(str, sources)))
 
 
-setup(ext_modules=cythonize([extension(name) for name in ("arrays", "network", "plain")], build_dir="build/cython",
+EXTENSIONS = ("arrays", "network", "linear", "plain")
+
+setup(ext_modules=cythonize([extension(name) for name in EXTENSIONS], build_dir="build/cython",
                             compiler_directives={"language_level": "3"}),
       cmdclass={"build_ext": BuildKernels, "build_py": BuildPackage})

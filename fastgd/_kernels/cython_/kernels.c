@@ -7,6 +7,7 @@
 #include "elementary.h"
 #include "engine.h"
 #include "forward.h"
+#include "linear.h"
 #include "panels.h"
 #include "losses.h"
 #include "schedule.h"
@@ -90,6 +91,7 @@ const kernel_table KERNEL_TABLE = {
     .backward_weight = backward_weight,
     .loss_gradient = loss_gradient,
     .differentiate = differentiate,
+    .train_linear = train_linear,
     .activations = activation_blocks,
     .losses = loss_blocks,
     .optimizers = optimizer_blocks,
