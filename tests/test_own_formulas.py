@@ -471,6 +471,24 @@ def test_a_saved_text_is_compared_and_not_run(swish):
         swish.require_text(None)
 
 
+def test_a_saved_model_is_not_loaded_with_another_formula_of_the_same_name(swish, tmp_path):
+    path = tmp_path / "model.safetensors"
+    ACTIVATIONS.add(swish)
+    model = model_of(swish(beta=0.5), backend="numpy").build(5)
+    model.save(path)
+    assert fg.load(path).layers[0].activation == swish(beta=0.5)
+
+    def swish(z, *, beta=1.0):
+        return z * beta
+
+    fg.activation(swish)
+    with pytest.raises(ValueError, match=r"(?s)it was saved with.*saved:.*exp\(-beta.*declared:.*z \* beta"):
+        fg.load(path)
+    del ACTIVATIONS["swish"]
+    with pytest.raises(ValueError, match="import the module that declares it"):
+        fg.load(path)
+
+
 def test_a_formula_is_data_that_says_what_it_was():
     def cube(z):
         return z**3

@@ -77,7 +77,9 @@ def to_plain(value: Any) -> Any:
         # A rule that is restrained is its formula's under another name.
         name = value.formula.name if isinstance(value, OptimizerRule) else value.name
         given = {each: to_plain(parameter) for each, parameter in value.parameters.items()}
-        return {"kind": value.kind, "name": name, "parameters": given}
+        # A user's own formula goes along as text, to be compared and never run.
+        text = {} if value.text is None else {"text": value.text}
+        return {"kind": value.kind, "name": name, "parameters": given, **text}
     if KNOWN.get(type(value).__name__) is type(value):
         given = {name: to_plain(each) for name, each in arguments_of(value).items()}
         return {"class": type(value).__name__, "arguments": given}
@@ -145,6 +147,7 @@ def _declared(plain: dict[str, Any], where: str) -> Declaration:
         what, name = f"{where}: {plain['kind']}", _short(plain["name"])
         remedy = "if it is one of your own, import the module that declares it before loading"
         raise ValueError(refusal(what, name, "one that is declared", remedy))
+    _made(lambda: found.require_text(plain.get("text")), where)
     configured: Declaration = _made(lambda: found.configured(**parameters), where) if parameters else found
     return configured
 
@@ -165,6 +168,7 @@ READERS: dict[tuple[str, ...], Callable[[dict[str, Any], str], Any]] = {
     ("number",): _number,
     ("items",): _items,
     ("kind", "name", "parameters"): _declared,
+    ("kind", "name", "parameters", "text"): _declared,
     ("class", "arguments"): _object,
     ("callable",): _callable,
 }

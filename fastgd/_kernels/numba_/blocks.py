@@ -11,6 +11,7 @@ import numpy as np
 from ..._formula import ACTIVATIONS
 from ..._formula.block import Application, Block
 from ..._formula.language import exp, expm1, read
+from ...errors import refusal
 from . import objects, records, tiles
 from .objects import Formulas, Kernel
 
@@ -92,6 +93,9 @@ def loss_kernel(loss: Loss, by_label: bool, dtype: np.dtype[Any]) -> Kernel:
     """The kernel of a loss; of targets that are labels, or rows."""
     if not loss.rowwise:
         return Kernel("losses", "elementwise", dtype.name)
+    if loss.row_function is not None:
+        expected = "a formula, or a row-wise loss of fastgd's own, with backend 'numba'"
+        raise ValueError(refusal("loss", f"{loss.name!r}, row-wise", expected, "pass backend='cython'"))
     # Without smoothing and weights it has a kernel of its own, that is quicker.
     if by_label and loss.name == "softmax_cross_entropy" and loss.is_default:
         return Kernel("softmax", "cross_entropy_of_labels", dtype.name)
