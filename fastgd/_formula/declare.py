@@ -690,10 +690,10 @@ def loss(
     Notes
     -----
     A row-wise loss is no formula but plain code that Numba compiles: a function of ``(scores, target, gradient)`` that
-    gives the loss of a row and writes its gradient. `scores` and `gradient` are arrays of shape (n_outputs,),
-    `target` is one of shape (n_targets,) or, with ``target="label"``, a whole number. It is compiled when a model is
-    built; with backend "numpy" it runs as it stands. The gradient is held against differences when it is declared, for
-    three scores, or three targets' worth of them.
+    gives the loss of a row and writes its gradient. `scores` and `gradient` are arrays of shape (n_outputs,), `target`
+    is one of shape (n_targets,) or, with ``target="label"``, a whole number. It is compiled when a model is built;
+    with backend "numpy" it runs as it stands, and backend "numba" refuses it. The gradient is held against differences
+    when it is declared, for three scores, or three targets' worth of them.
 
     Examples
     --------
