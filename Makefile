@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8
 FORMULAS := fastgd/activations.py fastgd/losses.py fastgd/optimizers.py
 SOURCES := setup.py pyproject.toml $(FORMULAS) $(wildcard fastgd/_formula/*.py fastgd/_kernels/cython_/*.[ch] fastgd/_kernels/cython_/*.p[yx][xd])
 ASV := ../$(BIN)/asv
@@ -16,16 +17,17 @@ demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
 
 test: .venv/ready-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	$(MAKE) test-sets
 
-# The kernels under each instruction set that this machine has; the widest one is the default, tested already.
+# The kernels under each instruction set that this machine has; the widest one is the default, tested already, and the
+# numpy backend has none.
 test-sets: .venv/ready-test
 	set -e; for set in $$($(BIN)/python -c "import fastgd._kernels.cython_ as c; print(*c.instruction_set_names()[1:])"); do \
-	    echo "== FASTGD_ISA=$$set"; FASTGD_ISA=$$set $(BIN)/python -m pytest -q tests/test_kernels.py tests/test_parity.py; done
+	    echo "== FASTGD_ISA=$$set"; FASTGD_ISA=$$set $(PYTEST) -q -k "not numpy" tests/test_kernels.py tests/test_parity.py; done
 
 test-full: .venv/ready-test
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 	$(MAKE) test-sets test-lowered test-sdist test-sanitized
 
 # The wide vector code where the compiler has to lower it to the baseline's registers.
@@ -48,6 +50,9 @@ lint: .venv/ready-lint
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastgd
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-positional-only \
+	    --allowlist tests/builds/stubs.txt \
+	    $(addprefix fastgd._kernels.cython_.,arrays network plain)
 
 docs: .venv/ready-docs
 	$(BIN)/python -m sphinx -W -E -b html docs docs/_build

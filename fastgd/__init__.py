@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
     from .config import show_config as show_config
+    from .constraints import MaxNorm as MaxNorm
+    from .constraints import NonNegative as NonNegative
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
+    from .gradcheck import check_gradients as check_gradients
     from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
@@ -70,7 +73,9 @@ _HOMES = {
     "LBFGS": "methods",
     "LayerNorm": "layers",
     "Lion": "optimizers",
+    "MaxNorm": "constraints",
     "NAdam": "optimizers",
+    "NonNegative": "constraints",
     "NotBuiltError": "errors",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
@@ -80,6 +85,7 @@ _HOMES = {
     "Sequential": "model",
     "Yogi": "optimizers",
     "activation": "_formula",
+    "check_gradients": "gradcheck",
     "loss": "_formula",
     "minimize": "minimization",
     "optimizer": "_formula",
@@ -106,7 +112,9 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "LBFGS",
     "LayerNorm",
     "Lion",
+    "MaxNorm",
     "NAdam",
+    "NonNegative",
     "NotBuiltError",
     "RAdam",
     "RMSprop",
@@ -118,6 +126,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "__version__",
     "activation",
     "activations",
+    "check_gradients",
     "initializers",
     "kernels",
     "loss",
@@ -131,18 +140,21 @@ __all__ = [  # noqa: F822  (found by __getattr__)
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    import difflib
+# Type checkers know the names from above, and shall tell of others.
+if not TYPE_CHECKING:
 
-    near = difflib.get_close_matches(name, __all__, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        import difflib
+
+        near = difflib.get_close_matches(name, __all__, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Draw = Callable[[int], Array]
     DrawFrom = Callable[[int, int], Array]
 
-__all__ = ["INITIALIZERS", "Initializer", "initializer", "read_initializer"]
+__all__ = ["Initializer", "initializer"]
 
 # Standard deviation of a standard normal number that is known to lie between -2 and 2.
 TRUNCATED_DEVIATION = 0.87962566103423978

@@ -35,6 +35,8 @@ def dense_forward(
 ) -> Array:
     """a = f(z) with z = x w + b.
 
+    Contract: ``x[N,I] w[I,O] b[O] -> out[N,O] kept[N,O]?``
+
     Parameters
     ----------
     x : ndarray of shape (N, I)
@@ -88,6 +90,8 @@ def dense_backward(
     backend: str = "cython",
 ) -> tuple[Array, Array, Array]:
     """Gradients of a layer: dz = d_out f'(kept), then dx = dz w^T, dw = x^T dz, db = the sum of dz over rows.
+
+    Contract: ``x[N,I] w[I,O] kept[N,O] d_out[N,O] -> dx[N,I] dw[I,O] db[O]``
 
     Parameters
     ----------
@@ -150,6 +154,8 @@ def loss_gradient(
 ) -> tuple[float, Array]:
     """The loss sum(w_i l_i) / sum(w_i), the mean over outputs too, and its gradient by the scores.
 
+    Contract: ``scores[N,O] targets[N,T]|[N]:label(O) sample_weight[N]:float64? -> out[N,O]``
+
     Parameters
     ----------
     scores : ndarray of shape (N, O)
@@ -207,6 +213,8 @@ def parameter_update(
     backend: str = "cython",
 ) -> None:
     """One step of an optimizer, in place on `w` and `states`; `w` is taken for weights, which decay if any do.
+
+    Contract: ``w[...] g[...] states[...]* -> w[...] states[...]*``
 
     Parameters
     ----------

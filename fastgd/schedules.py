@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from ._formula.interval import check
 
 if TYPE_CHECKING:
     import numpy
+    import numpy.typing as npt
 
 __all__ = [
     "Constant",
@@ -91,6 +92,12 @@ class Schedule:
             As long as `steps`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method at(steps)")
+
+    @overload
+    def __call__(self, step: int) -> float: ...
+
+    @overload
+    def __call__(self, step: Sequence[int] | numpy.ndarray) -> npt.NDArray[numpy.float64]: ...
 
     def __call__(self, step: Any) -> Any:
         """The value at a step, or at each of several.

@@ -14,6 +14,7 @@ from counterparts import ACTIVATION_NAMES, DTYPES, LOSS_NAMES, random_weights
 import fastgd as fg
 from fastgd import layers
 from fastgd._formula import ACTIVATIONS, LOSSES, cos, exp, log1p, maximum, minimum, normal_cdf
+from fastgd._formula.declare import LINKS
 from fastgd.errors import NotBuiltError
 from fastgd.export import c, onnx_
 from fastgd.export.predictor import LINK_FORMULAS, Predictor
@@ -29,7 +30,9 @@ WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werro
 # Parameters that are not the defaults.
 PARAMETERS = {"leaky_relu": {"slope": 0.2}, "elu": {"alpha": 0.7}, "celu": {"alpha": 0.6}}
 
-LINKS = {LOSSES[name].link: name for name in LOSS_NAMES}
+# A loss with each link; of what sees outputs in groups, two groups.
+LOSS_OF = {LOSSES[name].link: LOSSES[name] for name in LOSS_NAMES}
+LOSS_OF["increasing"] = fg.losses.quantiles(non_crossing=True, levels=(0.1, 0.4, 0.9))
 
 
 def trained(sizes, activations, loss, dtype):
@@ -106,13 +109,27 @@ def test_the_parameters_that_are_tried_are_all_there_are():
     assert set(PARAMETERS) == {name for name in ACTIVATION_NAMES if ACTIVATIONS[name].parameters}
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", LOSS_OF)
 @pytest.mark.parametrize("raw", [False, True])
 @each_dtype
 def test_every_link(link, raw, dtype, tmp_path):
     """With it and without; a single layer, so that nothing stands before it."""
-    model, X = trained((6, 4), ["linear"], LINKS[link], dtype)
+    loss = LOSS_OF[link]
+    model, X = trained((6, 2 * max(2, loss.outputs_per_target)), ["linear"], loss, dtype)
     assert_exports(model, X, tmp_path, raw)
+
+
+@each_dtype
+def test_every_layer(dtype, tmp_path):
+    """In all orders, at the input too, with statistics that training has left."""
+    stack = [fg.LayerNorm(eps=1e-3), fg.Dropout(0.5), fg.Dense(9, "silu"), fg.BatchNorm(activation="tanh")]
+    stack += [fg.Dropout(0.1), fg.LayerNorm(activation="gelu"), fg.BatchNorm(eps=0.1), fg.Dropout(0.1), fg.Dense(3)]
+    model = fg.Sequential(stack, loss="softmax_cross_entropy", dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(40, 6)).astype(dtype) + 1
+    model.fit(X, np.arange(40) % 3, epochs=5)
+    assert {type(layer) for layer in stack} == {getattr(layers, name) for name in layers.__all__} - {layers.Layer}
+    # Two normalisations in a row magnify roundings: predictions, not scores.
+    assert_exports(model, X, tmp_path)
 
 
 def test_a_model_without_a_loss(tmp_path):
@@ -123,11 +140,12 @@ def test_a_model_without_a_loss(tmp_path):
 
 def test_every_link_and_every_layer_has_its_export():
     """A new one fails here until it has."""
-    assert set(LINKS) == {*LINK_FORMULAS, "softmax"}
-    kinds = {getattr(layers, name) for name in layers.__all__}
+    for exporter in (onnx_, c):
+        assert set(LOSS_OF) == {*LINK_FORMULAS, *exporter.ROW_LINKS} == set(LINKS)
+    kinds = {getattr(layers, name) for name in layers.__all__} - {layers.Layer}
     for exporter in (onnx_, c):
         assert kinds <= set(exporter.add_layer.registry)
-        predictor = Predictor(1, [object()], [], "linear", np.dtype("float32"), "")
+        predictor = Predictor(1, 1, [object()], [], "linear", 1, np.dtype("float32"), "")
         with pytest.raises(TypeError, match="got a layer <object .*, expected a layer of fastgd"):
             exporter.graph_of(predictor) if exporter is onnx_ else exporter.source_of(predictor, "predict")
 

@@ -17,14 +17,14 @@ PACKAGE = Path(fastgd.__file__).parent
 # exist yet have their place already.
 TIERS = [
     {"__main__", "bench"},
-    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization", "kernels"},
-    {"model"},
+    {"sklearn", "plots", "io", "config", "jit", "gradcheck", "minimization"},
+    {"kernels", "model"},
     {"export"},
     {"callbacks"},
     {"training"},
     {"layers"},
     {"methods"},
-    {"initializers", "inputs", "penalties", "threads"},
+    {"constraints", "initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},

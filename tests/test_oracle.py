@@ -14,7 +14,7 @@ from counterparts import RECORDINGS, Recording
 from golden import load
 from oracle.activations import ACTIVATIONS, Activation, leaky_relu, sigmoid
 from oracle.losses import LOSSES, Loss, log_sum_exp, margins, softmax, target_rows
-from oracle.network import Layer, Network, batches, train
+from oracle.network import Layer, Network, batches, side_of_every_kink, train
 from oracle.optimizers import OPTIMIZERS, SGD, AdaBelief, Adadelta, Adam, Lion, RAdam, Rprop, Yogi, trajectory
 from oracle.philox import draw, permutation, philox4x32, uniform53
 from targets import admitted_outputs, targets_of
@@ -540,19 +540,6 @@ def some_network(activation: str, loss: str, seed: int = 31) -> tuple:
     weights = [random.normal(size=shape) for shape in ((3, 4), (4,), (4, n_outputs), (n_outputs,))]
     x, sample_weight = random.normal(size=(6, 3)), random.uniform(0.5, 2.0, size=6)
     return network, weights, x, targets_of(random, LOSSES[loss], 6, n_outputs), sample_weight
-
-
-def side_of_every_kink(
-    network: Network, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray
-) -> np.ndarray:
-    """Signs that change where the loss is not smooth."""
-    outputs, sums = network.forward(weights, x)
-    sides = [
-        z - kink for layer, z in zip(network.layers, sums, strict=True) for kink in layer.activation.kinks
-    ]
-    sides += [w for layer, w in zip(network.layers, weights[::2], strict=True) if layer.l1]
-    sides += network.loss.kinks(outputs[-1], y)
-    return np.concatenate([np.sign(side).ravel() for side in sides] or [np.zeros(0)])
 
 
 def check_gradients_by_differences(network, weights, x, y, sample_weight, gradients) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from counterparts import BACKENDS, DTYPES, model_of
-from hypothesis import given
+from counterparts import BACKENDS, DTYPES, LOSS_NAMES, model_of
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from targets import admitted_outputs
 from tolerances import assert_same_bits
 
 from fastgd._formula import LOSSES
 from fastgd._kernels import get_backend
-from fastgd.inputs import read_features, read_output, read_targets
+from fastgd.inputs import TARGET_KINDS, read_features, read_output, read_targets
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -129,8 +130,14 @@ def test_one_bad_number_anywhere(dtype, data):
 TARGETS = {
     "softmax_cross_entropy": {
         "labels": (lambda y: y, True),
-        "labels of bytes": (lambda y: y.astype(np.int8), False),
-        "labels with gaps": (lambda y: np.repeat(y, 2)[::2], False),
+        "labels of bytes": (lambda y: y.astype(np.int8), True),
+        "unsigned labels": (lambda y: y.astype(np.uint64), True),
+        "labels with gaps": (lambda y: np.repeat(y, 2)[::2], True),
+        "labels from last to first": (lambda y: y.astype(np.int16)[::-1], True),
+        "a negative label of a byte": (lambda y: (y - 1).astype(np.int8), False),
+        "an unsigned label beyond every other": (lambda y: (y - 1).astype(np.uint64), False),
+        "labels with a point": (lambda y: y.astype(float), False),
+        "labels of the other byte order": (lambda y: y.astype(y.dtype.newbyteorder("S")), False),
         "a negative label": (lambda y: y - 1, False),
         "a label beyond the classes": (lambda y: y + 1, False),
         "the greatest label there is": (lambda y: np.where(y == 2, np.iinfo(np.intp).max, y), False),
@@ -149,7 +156,16 @@ TARGETS = {
         "a column too few": (lambda y: np.eye(3)[y][:, :2], False),
         "one-dimensional": (lambda y: y, False),
     },
-    "binary_cross_entropy": {"what has to be looked at closely": (lambda y: np.eye(3, dtype=np.float32)[y], False)},
+    "binary_cross_entropy": {
+        "rows": (lambda y: np.eye(3, dtype=np.float32)[y], True),
+        "rows of flags": (lambda y: np.eye(3, dtype=bool)[y], True),
+        "rows of whole numbers": (lambda y: np.eye(3, dtype=int)[y], True),
+        "probabilities": (lambda y: np.full((len(y), 3), 0.25)[:, ::-1], True),
+        "beyond one": (lambda y: np.eye(3)[y] * 1.5, False),
+        "a NaN": (lambda y: np.where(np.eye(3)[y] > 0, np.nan, 0.0), False),
+    },
+    "gaussian_nll": {"rows": (lambda y: np.eye(2)[y % 2], True), "as many as outputs": (lambda y: np.eye(4)[y], False)},
+    "cosine_similarity": {"what has to be looked at closely": (lambda y: np.eye(3)[y], False)},
     "multiclass_hinge": {"labels": (lambda y: y, True), "a label beyond the classes": (lambda y: y + 1, False)},
 }
 
@@ -163,14 +179,37 @@ def test_targets(loss, case, dtype):
     """Taken are those that lie ready; a step with them has the bits of one with what the door makes of them."""
     make, expected = TARGETS[loss][case]
     X, y = np.ones((N, N_INPUTS), dtype), make(np.arange(N) % 3)
-    network = network_for(loss, dtype)
+    n_outputs = admitted_outputs(LOSSES[loss], N_OUTPUTS)
+    network = network_for(loss, dtype, n_outputs)
     assert network.takes_batch(X, y) is expected
     assert not network.takes_batch(X * np.nan, y)
     if expected:
-        door = read_targets(y, LOSSES[loss], N, N_OUTPUTS, np.dtype(dtype), first_nonfinite)
+        door = read_targets(y, LOSSES[loss], N, n_outputs, np.dtype(dtype), first_nonfinite)
         straight, through = (network.loss_and_gradients(X, given, None, **ALONE) for given in (y, door))
         assert straight[0] == through[0]
         assert_same_bits(straight[1], through[1])
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSS_NAMES if LOSSES[name].target in TARGET_KINDS])
+@each_dtype
+@settings(deadline=None)
+@given(data=st.data())
+def test_every_kind_of_number_is_told_as_by_the_door(loss, dtype, data):
+    """Wherever its kind ends, in the precision in which the engine takes it."""
+    tiny = float(np.finfo("float32").smallest_normal)
+    ends = [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, -1e-30, tiny, tiny / 2, -tiny / 2, 1e-310, np.nextafter(1.0, 2.0), 1e39]
+    y = np.ones((N, N_OUTPUTS), data.draw(st.sampled_from(["float32", "float64", "int8", "uint16"])))
+    with np.errstate(over="ignore", invalid="ignore"):
+        drawn = np.array(data.draw(st.sampled_from(ends))).astype(y.dtype)
+    y[data.draw(st.integers(0, N - 1)), data.draw(st.integers(0, N_OUTPUTS - 1))] = drawn
+    try:
+        with np.errstate(over="ignore"):
+            read_targets(y, LOSSES[loss], N, N_OUTPUTS, np.dtype(dtype), first_nonfinite)
+    except ValueError:
+        expected = False
+    else:
+        expected = LOSSES[loss].target != "direction"
+    assert network_for(loss, dtype).takes_batch(np.ones((N, N_INPUTS), dtype), y) is expected
 
 
 def test_one_output_takes_targets_of_one_dimension():

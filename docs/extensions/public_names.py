@@ -6,6 +6,8 @@
     A table of the same names with the first lines of their docstrings.
 ``.. registry-table:: table``
     A table of `registry_tables`.
+``.. drawing:: name``
+    The picture of something registered, from `drawings`; whatever has one has it in its entry.
 ``.. existing-toctree::``
     A table of contents by patterns, of which some may fit no page.
 """
@@ -13,6 +15,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import html
 import importlib
 import inspect
 import textwrap
@@ -20,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+import drawings
 import registry_tables
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -51,7 +56,15 @@ def shortest(module: ModuleType, name: str) -> str:
 
 
 def entry(full_name: str, documented: Any) -> list[str]:
-    """Lines of reStructuredText that document an object; none for data, which the page describes by itself."""
+    """Lines of reStructuredText that document an object, its picture at the end; none for what the page describes."""
+    lines = description(full_name, documented)
+    if lines and drawings.drawer_of(documented) is not None:
+        lines += [f"   .. drawing:: {full_name}", ""]
+    return lines
+
+
+def description(full_name: str, documented: Any) -> list[str]:
+    """The same without the picture."""
     if inspect.isclass(documented):
         kind = "autoexception" if issubclass(documented, BaseException) else "autoclass"
         return [f".. {kind}:: {full_name}", "   :members:", ""]
@@ -172,6 +185,25 @@ class RegistryTable(Generated):
         return list_table(table.columns, rows)
 
 
+class DrawingOf(SphinxDirective):
+    """The picture of something registered, within the page: a title says with which arguments."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        module, _, name = self.arguments[0].rpartition(".")
+        documented = getattr(importlib.import_module(module), name)
+        draw = drawings.drawer_of(documented)
+        if draw is None:
+            raise self.error(f"{self.arguments[0]} has no picture")
+        self.env.note_dependency(inspect.getfile(drawings))
+        drawing = draw(documented)
+        picture = base64.b64encode(drawings.svg(drawing).encode()).decode()
+        title = html.escape(drawing.title)
+        image = f'<img src="data:image/svg+xml;base64,{picture}" alt="Curve of {title}" width="400">'
+        return [nodes.raw("", f"<figure>{image}<figcaption><code>{title}</code></figcaption></figure>", format="html")]
+
+
 class ExistingToctree(TocTree):
     """A glob toctree in which a pattern without pages is no mistake."""
 
@@ -185,10 +217,11 @@ def check_public_names(app: Sphinx, environment: BuildEnvironment) -> None:
     """Warn of public names without an entry: those of `fastgd`, and of the modules that have a page."""
     entries = environment.domains["py"].data["objects"]
     modules = [name for name, found in entries.items() if found.objtype == "module"]
-    for module in {"fastgd", *modules}:
-        for name in public_names(importlib.import_module(module)):
-            if f"{module}.{name}" not in entries:
-                logger.warning("%s.%s is public and has no entry in the documentation", module, name)
+    for module in map(importlib.import_module, {"fastgd", *modules}):
+        for name in public_names(module):
+            full_name = shortest(module, name)
+            if full_name not in entries:
+                logger.warning("%s is public and has no entry in the documentation", full_name)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -196,6 +229,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public-names", PublicNames)
     app.add_directive("name-overview", NameOverview)
     app.add_directive("registry-table", RegistryTable)
+    app.add_directive("drawing", DrawingOf)
     app.add_directive("existing-toctree", ExistingToctree)
     app.connect("env-check-consistency", check_public_names)
     return {"version": fastgd.__version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from .._formula import get
 from ..optional import OPTIONAL_PARTS
-from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network
+from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
+from .rows import SparseRows
 
 if TYPE_CHECKING:
     from .backend import Array as Array
@@ -21,6 +22,8 @@ __all__ = [
     "LayerNormSpec",
     "LayerSpec",
     "Network",
+    "SparseRows",
+    "StepSpec",
     "available_backends",
     "get_backend",
 ]

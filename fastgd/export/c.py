@@ -10,10 +10,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._formula import Formula
+import numpy as np
+
+from .. import activations
+from .._formula import Activation, Formula
 from .._formula.c99 import SUFFIXES, render
 from ..errors import refusal
-from ..layers import Dense
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm
 from .predictor import LINK_FORMULAS, Predictor
 
 if TYPE_CHECKING:
@@ -55,9 +58,29 @@ static void {layer}(const {real} *x, {real} *out)
 {then}}}
 """
 
-SOFTMAX = """\
-static void softmax({real} *out)
+BATCH_NORM = """\
+static void {layer}(const {real} *x, {real} *out)
 {{
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = (x[j] - {layer}_mean[j]) * {layer}_factor[j] + {layer}_shift[j];
+{then}}}
+"""
+
+LAYER_NORM = """\
+static void {layer}(const {real} *x, {real} *out)
+{{
+    {real} mean = 0, variance = 0;
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        mean += x[j] / {n_outputs};
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        variance += (x[j] - mean) * (x[j] - mean) / {n_outputs};
+    const {real} factor = 1 / sqrt{suffix}(variance + {eps});
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = (x[j] - mean) * factor * {layer}_gain[j] + {layer}_shift[j];
+{then}}}
+"""
+
+SOFTMAX = """\
     {real} largest = out[0], sum = 0;
     for (size_t j = 1; j < {n_outputs}; ++j)
         largest = out[j] > largest ? out[j] : largest;
@@ -65,8 +88,21 @@ static void softmax({real} *out)
         sum += out[j] = exp{suffix}(out[j] - largest);
     for (size_t j = 0; j < {n_outputs}; ++j)
         out[j] /= sum;
-}}
 """
+
+MEAN_AND_VARIANCE = """\
+    for (size_t j = 1; j < {n_outputs}; j += {group})
+        out[j] = exp{suffix}(out[j]);
+"""
+
+INCREASING = """\
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        if (j % {group} > 0)
+            out[j] = out[j - 1] + {softplus};
+"""
+
+# Links that see a row.
+ROW_LINKS = {"softmax": SOFTMAX, "mean_and_variance": MEAN_AND_VARIANCE, "increasing": INCREASING}
 
 EACH = """\
     for (size_t j = 0; j < {n_outputs}; ++j)
@@ -91,17 +127,32 @@ class Source:
     formulas: dict[Formula, Formula] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
 
-    def apply(self, formula: Formula, n_outputs: int, parameters: dict[str, float]) -> str:
-        """Statements that put a formula of each output in its place; none for the identity."""
-        if formula == LINK_FORMULAS["linear"]:
-            return ""
+    def call(self, formula: Formula, parameters: dict[str, float]) -> str:
+        """An expression: a formula of the output j."""
         if formula not in self.formulas:
             name = re.sub(r"\W", "_", formula.name, flags=re.ASCII)
             taken = {other.name for other in self.formulas.values()}
             self.formulas[formula] = replace(formula, name=f"{name}_{len(taken)}" if name in taken else name)
-        scalars = [f"{parameters[name]!r}{SUFFIXES[self.real]}" for name in formula.scalars]
-        call = f"formula_{self.formulas[formula].name}({', '.join(['out[j]', *scalars])})"
-        return EACH.format(n_outputs=n_outputs, call=call)
+        scalars = [self.number(parameters[name]) for name in formula.scalars]
+        return f"formula_{self.formulas[formula].name}({', '.join(['out[j]', *scalars])})"
+
+    def each(self, formula: Formula, n_outputs: int, parameters: dict[str, float]) -> str:
+        """Statements that put a formula of each output in its place; none for the identity."""
+        if formula == LINK_FORMULAS["linear"]:
+            return ""
+        return EACH.format(n_outputs=n_outputs, call=self.call(formula, parameters))
+
+    def number(self, value: float) -> str:
+        """A number of the type of all others."""
+        return f"{value!r}{SUFFIXES[self.real]}"
+
+    def function(
+        self, text: str, layer: str, n_inputs: int, n_outputs: int, activation: Activation, **details: str
+    ) -> None:
+        """The function of a layer, from a text with places for these; its activation comes last."""
+        then = self.each(activation.formula, n_outputs, activation.parameters)
+        details |= dict(real=self.real, suffix=SUFFIXES[self.real], layer=layer, then=then)
+        self.parts.append(text.format(n_inputs=n_inputs, n_outputs=n_outputs, **details))
 
     def array(self, name: str, values: Array) -> None:
         """A constant, written so that every bit comes back."""
@@ -112,18 +163,46 @@ class Source:
 
 
 @singledispatch
-def add_layer(layer: Any, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> None:
-    """Add a layer's arrays, taken from `weights`, and its function of that name; one function for each kind."""
+def add_layer(layer: Any, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    """Add a layer's arrays, taken from `weights`, and its function of that name; one function for each kind.
+
+    Returns
+    -------
+    bool
+        False for a layer that leaves its input as it is, and needs no function.
+    """
     raise TypeError(refusal("to_c", f"a layer {layer!r}", "a layer of fastgd", "register its export"))
 
 
 @add_layer.register(Dense)
-def _(layer: Dense, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> None:
-    for array in ("weights", "bias"):
-        source.array(f"{name}_{array}", next(weights))
-    then = source.apply(layer.activation.formula, layer.units, layer.activation.parameters)
-    text = DENSE.format(real=source.real, layer=name, n_inputs=n_inputs, n_outputs=layer.units, then=then)
-    source.parts.append(text)
+def _(layer: Dense, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    source.array(f"{name}_weights", next(weights))
+    source.array(f"{name}_bias", next(weights))
+    source.function(DENSE, name, n_inputs, layer.units, layer.activation)
+    return True
+
+
+@add_layer.register(Dropout)
+def _(layer: Dropout, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    return False
+
+
+@add_layer.register(BatchNorm)
+def _(layer: BatchNorm, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    gain, shift, mean, variance = (next(weights) for _ in range(4))
+    factor = gain / np.sqrt(variance.astype(np.float64) + layer.eps)
+    for part, values in (("mean", mean), ("factor", factor.astype(gain.dtype)), ("shift", shift)):
+        source.array(f"{name}_{part}", values)
+    source.function(BATCH_NORM, name, n_inputs, n_inputs, layer.activation)
+    return True
+
+
+@add_layer.register(LayerNorm)
+def _(layer: LayerNorm, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    source.array(f"{name}_gain", next(weights))
+    source.array(f"{name}_shift", next(weights))
+    source.function(LAYER_NORM, name, n_inputs, n_inputs, layer.activation, eps=source.number(layer.eps))
+    return True
 
 
 def source_of(predictor: Predictor, name: str) -> str:
@@ -131,34 +210,41 @@ def source_of(predictor: Predictor, name: str) -> str:
     from .. import __version__
 
     source, weights = Source(REALS[predictor.dtype.name]), iter(predictor.weights)
-    n_inputs, layers = predictor.n_inputs, [f"layer_{k}" for k in range(len(predictor.layers))]
-    for layer, called in zip(predictor.layers, layers, strict=True):
-        add_layer(layer, source, called, n_inputs, weights)
-        n_inputs = layer.units
-    body = _entry(source, predictor, layers)
-    formulas = render(source.formulas.values(), source.real)
-    text = "\n".join([formulas, *source.parts])
+    called: list[str] = []
+    width = widest = predictor.n_inputs
+    for k, layer in enumerate(predictor.layers):
+        if add_layer(layer, source, f"layer_{k}", width, weights):
+            called.append(f"layer_{k}")
+        width = layer.n_outputs(width)
+        widest = max(widest, width)
+    body = _entry(source, predictor, called, widest)
+    text = "\n".join([render(source.formulas.values(), source.real), *source.parts])
     _check_name(name, text)
-    title = predictor.title.replace("*/", "* /")
     sizes = dict(n_inputs=predictor.n_inputs, n_outputs=predictor.n_outputs)
+    title = predictor.title.replace("*/", "* /")
     header = HEADER.format(version=__version__, title=title, name=name, real=source.real, **sizes)
     return f"{header}\n{text}\nvoid {name}(const {source.real} *x, {source.real} *out)\n{{\n{body}}}\n"
 
 
-def _entry(source: Source, predictor: Predictor, layers: list[str]) -> str:
+def _entry(source: Source, predictor: Predictor, layers: list[str], widest: int) -> str:
     """Statements that call one layer after another, and then the link."""
-    widest = max([layer.units for layer in predictor.layers[:-1]], default=0)
     # Each layer reads what the one before has written, and writes where that has read.
     rows = [f"row_{k % 2}" for k in range(len(layers) - 1)]
-    used = ", ".join(f"{row}[{widest}]" for row in sorted(set(rows)))
-    lines = [f"    {source.real} {used};"] if used else []
+    declared = ", ".join(f"{row}[{widest}]" for row in sorted(set(rows)))
+    lines = [f"    {source.real} {declared};"] if declared else []
     for layer, x, out in zip(layers, ["x", *rows], [*rows, "out"], strict=True):
         lines.append(f"    {layer}({x}, {out});")
-    if predictor.link == "softmax":
-        suffix = SUFFIXES[source.real]
-        source.parts.append(SOFTMAX.format(real=source.real, n_outputs=predictor.n_outputs, suffix=suffix))
-        return "\n".join([*lines, "    softmax(out);", ""])
-    return "\n".join([*lines, ""]) + source.apply(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
+    return "\n".join([*lines, ""]) + _link(source, predictor)
+
+
+def _link(source: Source, predictor: Predictor) -> str:
+    """Statements that turn the scores in `out` into predictions."""
+    if predictor.link not in ROW_LINKS:
+        return source.each(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
+    text, details = ROW_LINKS[predictor.link], dict(real=source.real, suffix=SUFFIXES[source.real])
+    if "{softplus}" in text:
+        details["softplus"] = source.call(activations.softplus.formula, {})
+    return text.format(n_outputs=predictor.n_outputs, group=predictor.group, **details)
 
 
 def _check_name(name: Any, text: str) -> None:

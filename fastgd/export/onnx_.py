@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import activations
 from .._formula import Activation
 from .._formula.onnx_ import Graph, Value, add_formula
 from ..errors import refusal
-from ..layers import Dense
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm
 from ..optional import import_optional
 from .predictor import LINK_FORMULAS, Predictor
 
@@ -64,8 +65,48 @@ def add_layer(layer: Any, x: Value, weights: Iterator[Array]) -> Value:
 
 @add_layer.register(Dense)
 def _(layer: Dense, x: Value, weights: Iterator[Array]) -> Value:
-    W, b = (x.graph.array(x.graph.scope + name, next(weights)) for name in ("weights", "bias"))
+    W, b = _arrays(x, weights, "weights", "bias")
     return add_activation(layer.activation, x.graph.add("Gemm", x, W, b))
+
+
+@add_layer.register(Dropout)
+def _(layer: Dropout, x: Value, weights: Iterator[Array]) -> Value:
+    return x
+
+
+# ONNX keeps eps in float32, whatever the tensors are. In float64, normalisations are therefore written out.
+@add_layer.register(BatchNorm)
+def _(layer: BatchNorm, x: Value, weights: Iterator[Array]) -> Value:
+    gain, shift, mean, variance = _arrays(x, weights, "gain", "shift", "mean", "variance")
+    if x.graph.dtype == "float32":
+        z = x.graph.add("BatchNormalization", x, gain, shift, mean, variance, epsilon=layer.eps)
+    else:
+        z = _standardized(x - mean, variance, layer.eps) * gain + shift
+    return add_activation(layer.activation, z)
+
+
+@add_layer.register(LayerNorm)
+def _(layer: LayerNorm, x: Value, weights: Iterator[Array]) -> Value:
+    gain, shift = _arrays(x, weights, "gain", "shift")
+    if x.graph.dtype == "float32":
+        z = x.graph.add("LayerNormalization", x, gain, shift, epsilon=layer.eps)
+    else:
+        centred = x - _row_mean(x)
+        z = _standardized(centred, _row_mean(centred * centred), layer.eps) * gain + shift
+    return add_activation(layer.activation, z)
+
+
+def _standardized(centred: Value, variance: Value, eps: float) -> Value:
+    return centred / centred.graph.add("Sqrt", variance + eps)
+
+
+def _row_mean(x: Value) -> Value:
+    return x.graph.add("ReduceMean", x, x.graph.array("columns", np.array([1])), keepdims=1)
+
+
+def _arrays(x: Value, weights: Iterator[Array], *names: str) -> list[Value]:
+    """The next arrays of a model as tensors of that graph."""
+    return [x.graph.array(x.graph.scope + name, next(weights)) for name in names]
 
 
 def add_activation(activation: Activation, z: Value) -> Value:
@@ -77,13 +118,39 @@ def add_activation(activation: Activation, z: Value) -> Value:
     return add_formula(activation.formula, z, **activation.parameters)[0]
 
 
-def add_link(link: str, scores: Value) -> Value:
+def add_link(predictor: Predictor, scores: Value) -> Value:
     """Add what turns scores into predictions."""
-    if link == "softmax":
-        return scores.graph.add("Softmax", scores, axis=1)
-    if link in OPERATORS:
-        return OPERATORS[link](scores)
-    return add_formula(LINK_FORMULAS[link], scores)[0]
+    if predictor.link in ROW_LINKS:
+        return ROW_LINKS[predictor.link](scores, np.arange(predictor.n_outputs), predictor.group)
+    if predictor.link in OPERATORS:
+        return OPERATORS[predictor.link](scores)
+    return add_formula(LINK_FORMULAS[predictor.link], scores)[0]
+
+
+def _softmax(scores: Value, columns: Array, group: int) -> Value:
+    return scores.graph.add("Softmax", scores, axis=1)
+
+
+def _mean_and_variance(scores: Value, columns: Array, group: int) -> Value:
+    """The exponential of the second of each two."""
+    means = scores.graph.array("means", columns % group == 0)
+    return scores.graph.add("Where", means, scores, scores.graph.add("Exp", scores))
+
+
+def _increasing(scores: Value, columns: Array, group: int) -> Value:
+    """The first of each group as it is, each further one the one before plus softplus of its score."""
+    graph = scores.graph
+    first = graph.array("firsts", columns % group == 0)
+    steps = graph.add("Where", first, scores, add_activation(activations.softplus, scores))
+    before = (columns[:, None] <= columns) & (columns[:, None] // group == columns // group)
+    return graph.add("MatMul", steps, graph.array("sums", before.astype(graph.dtype)))
+
+
+ROW_LINKS: Mapping[str, Callable[[Value, Array, int], Value]] = {
+    "softmax": _softmax,
+    "mean_and_variance": _mean_and_variance,
+    "increasing": _increasing,
+}
 
 
 def graph_of(predictor: Predictor) -> Graph:
@@ -94,7 +161,7 @@ def graph_of(predictor: Predictor) -> Graph:
         graph.scope = f"layer_{k}/"
         value = add_layer(layer, value, weights)
     graph.scope = ""
-    graph.rename(add_link(predictor.link, value), OUTPUT)
+    graph.rename(add_link(predictor, value), OUTPUT)
     return graph
 
 
@@ -140,13 +207,18 @@ def protobuf(graph: Graph, inputs: Mapping[str, Shape], outputs: Mapping[str, Sh
     onnx: Any = import_optional("onnx", "model.to_onnx")
     make, dtype = onnx.helper, np.dtype(graph.dtype)
     element = make.np_dtype_to_tensor_dtype(dtype)
+    # What is an array already has a dtype.
+    constants = {
+        name: value if isinstance(value, np.ndarray) else np.asarray(value, dtype)
+        for name, value in graph.constants.items()
+    }
     return make.make_model(
         make.make_graph(
             [make.make_node(node.operator, node.inputs, [node.output], **node.attributes) for node in graph.nodes],
             "fastgd",
             [make.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
             [make.make_tensor_value_info(name, element, shape) for name, shape in outputs.items()],
-            [onnx.numpy_helper.from_array(np.asarray(value, dtype), name) for name, value in graph.constants.items()],
+            [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         ),
         opset_imports=[make.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import activations
 from .._formula import Formula, expm1
 from .._formula.language import read
-from ..layers import Dense
+from ..layers import Layer
 
 if TYPE_CHECKING:
     import numpy
@@ -23,7 +23,7 @@ def _expm1_link(z: float) -> float:
     return expm1(z)
 
 
-# The links of one score each; softmax, which needs a row, is written out for each target.
+# The links of one score each. Those that see a row are written out for each format.
 LINK_FORMULAS: dict[str, Formula] = {
     "linear": activations.linear.formula,
     "sigmoid": activations.sigmoid.formula,
@@ -38,25 +38,24 @@ class Predictor:
 
     Attributes
     ----------
-    n_inputs : int
-    layers : sequence of Dense
+    n_inputs, n_outputs : int
+    layers : sequence of Layer
     weights : list of ndarray
-        Of all layers, one after another, of the model's dtype.
+        Of all layers, one after another, as `get_weights` gives them.
     link : str
         What turns the last layer's output into predictions.
+    group : int
+        How many neighbouring outputs belong together, for links that see them so.
     dtype : numpy.dtype
     title : str
         What the file says that it holds.
     """
 
     n_inputs: int
-    layers: Sequence[Dense]
+    n_outputs: int
+    layers: Sequence[Layer]
     weights: Sequence[Array]
     link: str
+    group: int
     dtype: numpy.dtype[Any]
     title: str
-
-    @property
-    def n_outputs(self) -> int:
-        """Units of the last layer."""
-        return self.layers[-1].units

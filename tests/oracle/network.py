@@ -70,6 +70,17 @@ class Network:
         return mean_loss(self.loss, outputs[-1], target, sample_weight) + self.penalty(weights), gradients
 
 
+def side_of_every_kink(
+    network: Network, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Signs that change where the loss is not smooth."""
+    outputs, sums = network.forward(weights, x)
+    sides = [z - kink for layer, z in zip(network.layers, sums, strict=True) for kink in layer.activation.kinks]
+    sides += [w for layer, w in zip(network.layers, weights[::2], strict=True) if layer.l1]
+    sides += network.loss.kinks(outputs[-1], y)
+    return np.concatenate([np.sign(side).ravel() for side in sides] or [np.zeros(0)])
+
+
 def batches(orders: Iterable[Sequence[int]], batch_size: int) -> list[list[Sequence[int]]]:
     """Cut each epoch's order of rows into batches; the last one may be short."""
     return [[order[i : i + batch_size] for i in range(0, len(order), batch_size)] for order in orders]

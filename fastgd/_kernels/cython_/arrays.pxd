@@ -4,14 +4,14 @@ from .engine cimport block_function, kernel_table, loss_plan, matrix, row_link, 
 
 
 cdef const kernel_table *table_for(dtype) except NULL
-cdef block_function activation_block(const kernel_table *table, str name) except? NULL
-cdef block_function derivative_block(const kernel_table *table, str name) except? NULL
+cdef block_function activation_block(const kernel_table *table, activation) except? NULL
+cdef block_function derivative_block(const kernel_table *table, activation) except? NULL
 cdef block_function link_block(const kernel_table *table, str name) except? NULL
 cdef row_link row_link_of(const kernel_table *table, str name)
 cdef object scalars_of(declared, dtype, Py_ssize_t n_outputs=*)
 cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *
-cdef block_function loss_block(const kernel_table *table, str name) except NULL
-cdef block_function update_block(const kernel_table *table, str name) except NULL
+cdef block_function loss_block(const kernel_table *table, loss) except NULL
+cdef block_function update_block(const kernel_table *table, rule) except NULL
 
 
 cdef class Source:
@@ -28,7 +28,9 @@ cdef class Sink:
 
 cdef Source source_as_it_lies(array)
 cdef bint holds_reals(Source source, Py_ssize_t columns, const kernel_table *table)
-cdef bint holds_labels(Source source, Py_ssize_t n_classes)
+cdef bint holds_targets(Source source, Py_ssize_t columns, int kind, const kernel_table *table)
+cdef bint holds_labels(Source source, Py_ssize_t n_classes, const kernel_table *table)
+cdef bint lie_as_labels(Source source)
 cdef bint holds_results(Source out, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t real_size)
 cdef bint lie_apart(Source a, Source b)
 

@@ -5,8 +5,9 @@
 #include "panels.h"
 
 /* Element types of a user's array, in the order of ELEMENT_TYPES in arrays.pyx. */
-#define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) \
-    CASE(5, uint16_t) CASE(6, int32_t) CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
+#define EACH_WHOLE_TYPE(CASE) CASE(2, int8_t) CASE(3, uint8_t) CASE(4, int16_t) CASE(5, uint16_t) CASE(6, int32_t) \
+    CASE(7, uint32_t) CASE(8, int64_t) CASE(9, uint64_t)
+#define EACH_ELEMENT_TYPE(CASE) CASE(0, float) CASE(1, double) EACH_WHOLE_TYPE(CASE)
 
 /* A shuffled batch's rows lie anywhere: the processor cannot foresee the next one, but the order is known.  A row ahead is
  * asked for piece by piece while another is copied; all at once, its lines would fill the queue of misses. */
@@ -78,6 +79,82 @@ static const gather_function gather_functions[] = {EACH_ELEMENT_TYPE(CASE)};
 static void gather(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to)
 {
     gather_functions[source->element_type](source, order, first, last, to);
+}
+
+#define ROW_OF(source, row) ((source)->data + (row) * (source)->row_stride)
+
+/* Labels are compared as unsigned numbers, among which a negative one is beyond every other. */
+#define CASE(code, type) \
+    static size_t largest_label_##type(const source_array *source, ptrdiff_t rows) \
+    { \
+        size_t largest = 0; \
+        for (ptrdiff_t row = 0; row < rows; row++) { \
+            size_t label = (size_t)(ptrdiff_t)*(const type *)ROW_OF(source, row); \
+            largest = label > largest ? label : largest; \
+        } \
+        return largest; \
+    } \
+    static void gather_labels_##type(const source_array *source, ptrdiff_t rows, ptrdiff_t *to) \
+    { \
+        for (ptrdiff_t row = 0; row < rows; row++) \
+            to[row] = (ptrdiff_t)*(const type *)ROW_OF(source, row); \
+    }
+EACH_WHOLE_TYPE(CASE)
+#undef CASE
+
+static int holds_labels(const source_array *source, ptrdiff_t rows, ptrdiff_t n_classes)
+{
+    switch (source->element_type) {
+#define CASE(code, type) case code: return largest_label_##type(source, rows) < (size_t)n_classes;
+        EACH_WHOLE_TYPE(CASE)
+#undef CASE
+    }
+    return 0;
+}
+
+static void gather_labels(const source_array *source, ptrdiff_t rows, ptrdiff_t *to)
+{
+    switch (source->element_type) {
+#define CASE(code, type) case code: gather_labels_##type(source, rows, to); break;
+        EACH_WHOLE_TYPE(CASE)
+#undef CASE
+    }
+}
+
+/* As TARGET_KINDS in inputs.py has it, which words the refusals. */
+INLINE int is_of_kind(REAL target, int kind)
+{
+    REAL size = target < 0 ? -target : target;
+    switch (kind) {
+    case NONNEGATIVES: return target >= 0;
+    case POSITIVES: return target >= SMALLEST_NORMAL;
+    case NONZEROS: return size >= SMALLEST_NORMAL;
+    case PROBABILITIES: return target >= 0 && target <= 1;
+    case SIGNS: return size == 1 || size == 0;
+    default: return 1;
+    }
+}
+
+#define CASE(code, type) \
+    static int holds_targets_##type(const source_array *source, ptrdiff_t rows, ptrdiff_t columns, int kind) \
+    { \
+        int all = 1; \
+        for (ptrdiff_t row = 0; row < rows && all; row++) \
+            for (ptrdiff_t column = 0; column < columns; column++) \
+                all &= is_of_kind((REAL)*(const type *)(ROW_OF(source, row) + column * source->column_stride), kind); \
+        return all; \
+    }
+EACH_ELEMENT_TYPE(CASE)
+#undef CASE
+
+static int holds_targets(const source_array *source, ptrdiff_t rows, ptrdiff_t columns, int kind)
+{
+    switch (source->element_type) {
+#define CASE(code, type) case code: return holds_targets_##type(source, rows, columns, kind);
+        EACH_ELEMENT_TYPE(CASE)
+#undef CASE
+    }
+    return 0;
 }
 
 static void scatter(const matrix *from, ptrdiff_t first, ptrdiff_t last, char *to, ptrdiff_t row_stride,

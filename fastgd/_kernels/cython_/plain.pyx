@@ -95,8 +95,8 @@ cdef class _Layer:
     def __cinit__(self, Py_ssize_t n_inputs, Py_ssize_t n_outputs, activation, dtype):
         self.table, self.arena = table_for(dtype), _arena()
         self.at.n_inputs, self.at.n_outputs = n_inputs, n_outputs
-        self.at.activate = activation_block(self.table, activation.name)
-        self.at.differentiate = derivative_block(self.table, activation.name)
+        self.at.activate = activation_block(self.table, activation)
+        self.at.differentiate = derivative_block(self.table, activation)
         self.at.keeps_output = self.at.activate == NULL or activation.derivative_of == "output"
         self.scalars = scalars_of(activation, dtype)
         self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
@@ -116,7 +116,10 @@ cdef class _Layer:
 
 
 def dense_forward(x, w, b, activation, out, kept):
-    """out = f(x w + b); kept, if given, receives what the derivative reads."""
+    """out = f(x w + b); kept, if given, receives what the derivative reads.
+
+    Contract: x[N,I] w[I,O] b[O] -> out[N,O] kept[N,O]?
+    """
     cdef Py_ssize_t rows = x.shape[0]
     cdef _Layer layer = _Layer(w.shape[0], w.shape[1], activation, x.dtype)
     cdef matrix input = layer.own(rows, w.shape[0], x)
@@ -133,7 +136,10 @@ def dense_forward(x, w, b, activation, out, kept):
 
 
 def dense_backward(x, w, kept, d_out, activation, dx, dw, db):
-    """dz = d_out f'(kept); dx = dz w^T, dw = x^T dz, db = the sum of dz over rows."""
+    """dz = d_out f'(kept); dx = dz w^T, dw = x^T dz, db = the sum of dz over rows.
+
+    Contract: x[N,I] w[I,O] kept[N,O] d_out[N,O] -> dx[N,I] dw[I,O] db[O]
+    """
     cdef Py_ssize_t rows = x.shape[0], n_inputs = w.shape[0], n_outputs = w.shape[1]
     cdef _Layer layer = _Layer(n_inputs, n_outputs, activation, x.dtype)
     cdef dense_layer below
@@ -160,7 +166,10 @@ def dense_backward(x, w, kept, d_out, activation, dx, dw, db):
 
 
 def loss_gradient(scores, targets, loss, weights, d_scores):
-    """The weighted mean loss; d_scores receives its gradient."""
+    """The weighted mean loss; d_scores is its gradient.
+
+    Contract: scores[N,O] targets[N,T]|[N]:label(O) sample_weight[N]:float64? -> out[N,O]
+    """
     cdef const kernel_table *table = table_for(scores.dtype)
     cdef Py_ssize_t rows = scores.shape[0], columns = scores.shape[1]
     cdef Panels score = Panels(rows, columns, scores.dtype), delta = Panels(rows, columns, scores.dtype)
@@ -196,8 +205,11 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
 
 
 def parameter_update(w, g, states, rule, scalars):
-    """One step of the rule, in place on w and the states, with the rule's scalars in its order."""
-    cdef block_function update = update_block(table_for(w.dtype), rule.name)
+    """One step in place, with the rule's scalars in its order.
+
+    Contract: w[...] g[...] states[...]* -> w[...] states[...]*
+    """
+    cdef block_function update = update_block(table_for(w.dtype), rule)
     cdef void *arrays[2 + FASTGD_MAX_STATES]
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)

@@ -6,12 +6,6 @@
 #include "row.h"
 #include "transpose.h"
 
-#if REAL_BITS == 32
-#define SMALLEST_NORMAL 0x1p-126f
-#else
-#define SMALLEST_NORMAL 0x1p-1022
-#endif
-
 INLINE REAL largest_of_row(const matrix *score, ptrdiff_t row)
 {
     VEC largest = vec_splat(-INFINITY);

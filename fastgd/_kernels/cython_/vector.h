@@ -24,6 +24,12 @@ typedef int64_t INTEGER;
 typedef uint64_t UNSIGNED;
 #endif
 
+#if REAL_BITS == 32
+#define SMALLEST_NORMAL 0x1p-126f
+#else
+#define SMALLEST_NORMAL 0x1p-1022
+#endif
+
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define INLINE static inline __attribute__((always_inline))
 

@@ -1,0 +1,411 @@
+"""MLPClassifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import column_or_1d
+
+from .._formula import Loss
+from ..inputs import read_loss
+from .multilayer import Multilayer
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+
+# scikit-learn's names of links.
+OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}
+
+# Losses for two classes on one unit, by the loss of the same idea for several.
+BINARY = {
+    "log_loss": "binary_cross_entropy",
+    "softmax_cross_entropy": "binary_cross_entropy",
+    "softmax_focal_cross_entropy": "binary_focal_cross_entropy",
+    "multiclass_hinge": "hinge",
+}
+MULTICLASS = {"log_loss": "softmax_cross_entropy"} | {
+    two: several for several, two in BINARY.items() if several != "log_loss"
+}
+
+
+class MLPClassifier(ClassifierMixin, Multilayer):
+    r"""Multi-layer perceptron for classification: scikit-learn's class of that name, and more.
+
+    All parameters, attributes and methods of `sklearn.neural_network.MLPClassifier` are here with the same names,
+    defaults and meaning; with the same `random_state` the same weights are drawn, the same batches taken and the same
+    steps done, so that the losses agree but for rounding. See its documentation for those that are only listed here.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(100,)
+    activation : str, Activation or list of them, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or any of `fastgd.activations`; a list has one for each
+        hidden layer.
+    solver : {"adam", "sgd", "lbfgs"}, another name or Optimizer, default="adam"
+        The name of any optimizer of fastgd, which then has its own defaults, or an object such as
+        ``fg.NAdam(0.01)``.
+    alpha : float, default=0.0001
+        Strength of the penalty on weights, divided by the number of rows of a batch.
+    batch_size : int or "auto", default="auto"
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default="constant"
+        Of solver ``"sgd"``; a schedule of `fastgd.schedules` goes with ``"adam"``, too.
+    learning_rate_init : float, default=0.001
+        Of the solvers ``"sgd"`` and ``"adam"``.
+    power_t : float, default=0.5
+    max_iter : int, default=200
+    shuffle : bool, default=True
+    random_state : int, RandomState or None, default=None
+    tol : float, default=1e-4
+    verbose : bool, default=False
+    warm_start : bool, default=False
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+    early_stopping : bool, default=False
+        Watches `validation_fraction` of the rows, or the set that `fit` is given.
+    validation_fraction : float, default=0.1
+    beta_1, beta_2 : float, default=0.9 and 0.999
+    epsilon : float, default=1e-8
+    n_iter_no_change : int, default=10
+    max_fun : int, default=15000
+    loss : str or Loss, default="log_loss"
+        ``"log_loss"``, or a loss of `fastgd.losses` over classes, such as ``"hinge"``; of two that differ only in the
+        number of classes either will do.
+    class_weight : dict, "balanced" or None, default=None
+        Multiplies the sample weights. In `partial_fit`, ``"balanced"`` counts the rows of all calls so far.
+    l1_ratio : float, default=0
+        The part of `alpha` that penalises absolute values rather than squares.
+    dropout : float, default=0
+        The share of each hidden layer's outputs that are left out in a step.
+    normalization : {"batch", "layer", None}, default=None
+        Of each hidden layer, before its activation.
+    max_seconds : float or None, default=None
+        `fit` ends after the epoch in which so much time has passed.
+    dialect : {"sklearn", None}, default="sklearn"
+        None: the papers' form of the optimizers, and fastgd's own order of rows. One call into the engine runs the
+        whole epoch even with sample weights.
+    n_threads : int or None, default=None
+        The most threads to use; None: the processors that are there. The results are the same bits for any number.
+
+    Attributes
+    ----------
+    classes_, n_outputs_, n_layers_, n_iter_, t_, out_activation_, n_features_in_, feature_names_in_
+        As scikit-learn's.
+    coefs_, intercepts_ : list of ndarray
+        The weights. Arrays are read-only: to change one, put another in its place.
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
+        As scikit-learn's; `loss_curve_` is there for ``"lbfgs"``, too.
+    validation_loss_curve_ : list of float or None
+        The loss on the validation set after each epoch, without penalty.
+
+    See Also
+    --------
+    MLPRegressor : The same for numbers.
+
+    Notes
+    -----
+    Where this differs from scikit-learn: weights that would become infinite end the fit with the error at once; the
+    arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero.
+
+    Sparse X is never dense as a whole: blocks of some megabytes, of at least one batch, become dense in turn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastgd.sklearn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> from sklearn.preprocessing import scale
+    >>> X = scale(X)
+    >>> classifier = MLPClassifier((16,), solver="lbfgs", alpha=10, class_weight="balanced", random_state=0)
+    >>> classifier.fit(X, y).score(X, y) > 0.95
+    True
+    >>> classifier.predict(X[:2])
+    array([0, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Multilayer._parameter_constraints,
+        "loss": [str, Loss],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Any = "log_loss",
+        class_weight: Any = None,
+        l1_ratio: float = 0.0,
+        dropout: float = 0.0,
+        normalization: str | None = None,
+        max_seconds: float | None = None,
+        dialect: str | None = "sklearn",
+        n_threads: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.l1_ratio = l1_ratio
+        self.dropout = dropout
+        self.normalization = normalization
+        self.max_seconds = max_seconds
+        self.dialect = dialect
+        self.n_threads = n_threads
+
+    # ----------------------------------------------------------------------------------------------------- classes
+    def _read_y(self, y: Any, incremental: bool, first_pass: bool) -> Array:
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._check_classes(unique_labels(y))
+        kind = self._label_binarizer.y_type_
+        n_classes = len(self.classes_)
+        self.n_outputs_ = n_classes if kind.startswith("multi") and n_classes > 1 else 1
+        return self._encode(y, np.float64)
+
+    def _check_classes(self, classes: Array) -> None:
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return bool(self._label_binarizer.y_type_ == "multilabel-indicator")
+
+    def _encode(self, y: Any, dtype: Any) -> Array:
+        if self._is_multilabel:
+            return np.ascontiguousarray(self._label_binarizer.transform(y), np.float64)
+        labels = np.searchsorted(self.classes_, np.asarray(y).ravel()).astype(np.intp)
+        if self.n_outputs_ > 1:
+            return labels
+        # Of a single class, the unit learns to say no: scikit-learn's way.
+        return labels.astype(np.float64)[:, None]
+
+    def _decode(self, targets: Array) -> Array:
+        if self._is_multilabel:
+            return targets.astype(int)
+        return np.asarray(self.classes_[targets.astype(np.intp).ravel()])
+
+    def _loss_of_targets(self) -> tuple[Loss, int]:
+        one_unit = self.n_outputs_ == 1 or self._is_multilabel
+        loss = self.loss
+        if isinstance(loss, str):
+            loss = (BINARY if one_unit else MULTICLASS).get(loss, loss)
+        return read_loss(loss), self.n_outputs_ if self._is_multilabel else 1
+
+    def _out_activation(self) -> str:
+        link = self._loss_of_targets()[0].link
+        return OUT_ACTIVATIONS.get(link, link)
+
+    def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> Array | None:
+        weights = super()._read_weights(sample_weight, X, y, incremental)
+        if self.class_weight is None:
+            return weights
+        if self._is_multilabel:
+            raise ValueError("class_weight is not supported for multilabel targets; weigh rows with sample_weight")
+        labels = self._encode(y, np.float64).astype(np.intp).ravel()
+        by_class = self._class_weights(labels, incremental)
+        return by_class[labels] if weights is None else weights * by_class[labels]
+
+    def _class_weights(self, labels: Array, incremental: bool) -> Array:
+        n_classes = len(self.classes_)
+        if isinstance(self.class_weight, dict):
+            table: Array = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[labels])
+            return table
+        counts = np.bincount(labels, minlength=n_classes)
+        if incremental:
+            counts = self._class_counts = counts + getattr(self, "_class_counts", 0)
+        weights: Array = counts.sum() / (n_classes * np.maximum(counts, 1))
+        return weights
+
+    # ---------------------------------------------------------------------------------------------------- training
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes of any kind; an indicator matrix where a row may have several.
+        sample_weight : array-like of shape (n_samples,), optional
+        X_val, y_val, sample_weight_val : optional
+            Scored after each epoch, and watched by early stopping in the place of a part of X.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """One epoch over the given rows, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
+        classes : array-like, optional
+            All classes there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, True)
+
+    # ------------------------------------------------------------------------------------------------------ asking
+    def _classes_of(self, scores: Array) -> Array:
+        """From raw scores."""
+        if self._is_multilabel:
+            return (scores > 0.0).astype(int)
+        if self.n_outputs_ > 1:
+            return np.asarray(self.classes_[scores.argmax(axis=1)])
+        chosen = (scores[:, 0] > 0.0).astype(np.intp)
+        return np.asarray(self.classes_[np.minimum(chosen, len(self.classes_) - 1)])
+
+    def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
+        return float(accuracy_score(y, self._classes_of(self._outputs(X, raw=True)), sample_weight=sample_weight))
+
+    def predict(self, X: Any) -> Array:
+        """The likeliest classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self._classes_of(self._outputs(self._read_X(X), raw=True))
+
+    def decision_function(self, X: Any) -> Array:
+        """Raw scores: logits of a log loss, margins of a hinge loss.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_outputs)
+        """
+        scores = self._outputs(self._read_X(X), raw=True)
+        return scores[:, 0] if self.n_outputs_ == 1 else scores
+
+    def _check_link(self) -> bool:
+        loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
+        if read_loss(loss).link == "linear":
+            raise AttributeError(f"loss {self.loss!r} gives scores, no probabilities; use decision_function")
+        return True
+
+    @available_if(lambda estimator: estimator._check_link())
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        outputs = self._outputs(self._read_X(X))
+        return np.column_stack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+
+    @available_if(lambda estimator: estimator._check_link())
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,162 @@
+"""One pass over the rows after another, with scikit-learn's order, batches, penalties and accounts, or fastgd's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..threads import choose
+from ..training import DeferredInterrupt, Pace, divergence
+from .samples import Samples, width_of_block
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+    from ..model import Sequential
+
+
+class Epochs:
+    """What goes through the rows of one fit.
+
+    Parameters
+    ----------
+    model : Sequential
+        Its penalties are those of a batch whose weights sum to 1.
+    samples : Samples
+    batch_size : int
+    shuffle : bool
+    random_state : RandomState or None
+        Draws each order from the one before, as scikit-learn does. None: as `Sequential.fit` does, from the model's
+        seed and the number of the epoch.
+
+    Notes
+    -----
+    scikit-learn divides alpha by the sum of weights of each batch, which is smaller in the last one, and counts a batch
+    by its rows where fastgd counts it by its weights. A `random_state` stands for this, too.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        samples: Samples,
+        batch_size: int,
+        shuffle: bool,
+        random_state: np.random.RandomState | None,
+    ) -> None:
+        self.model, self.samples, self.batch_size = model, samples, batch_size
+        self.shuffle, self.random_state = shuffle, random_state
+        self.order = np.arange(len(samples))
+        self.flops_per_step = 3.0 * batch_size * model._flops_per_row
+        self.pace = Pace(self.flops_per_step)
+
+    def _next_order(self) -> Array | None:
+        if not self.shuffle:
+            return None
+        if self.random_state is not None:
+            drawn = np.arange(len(self.order))
+            self.random_state.shuffle(drawn)
+            self.order = self.order[drawn]
+            return self.order
+        return self.model._backend.permutation(self.model.seed, self.model.n_epochs_done, len(self.samples))
+
+    def run(self, interrupt: DeferredInterrupt) -> float:
+        """One epoch; the mean of its batches' losses, penalties included.
+
+        Parameters
+        ----------
+        interrupt : DeferredInterrupt
+            Asked between two calls into the engine.
+
+        Raises
+        ------
+        DivergenceError
+        KeyboardInterrupt
+            On Ctrl-C, with the model as of the last finished step.
+        """
+        order, sums = self._next_order(), np.zeros((1, 2))
+        weights = self.samples.weights
+        totals = self._totals(order)
+        if self.random_state is not None and weights is not None:
+            weights = self._by_rows(weights, order, totals)
+        for first, n_steps, total in self._runs(totals):
+            while n_steps:
+                done = self._segment(order, weights, first, min(n_steps, self._most_steps()), total, sums)
+                first, n_steps = first + done, n_steps - done
+                interrupt.deliver()
+        self.model._counters.epochs += 1
+        return float(sums[0, 0] / sums[0, 1]) + self.samples.mean_of_constants(weights)
+
+    def _totals(self, order: Array | None) -> Array:
+        """The sum of weights of each batch."""
+        n, weights = len(self.samples), self.samples.weights
+        starts = np.arange(0, n, self.batch_size)
+        if weights is None:
+            return np.minimum(self.batch_size, n - starts).astype(np.float64)
+        totals: Array = np.add.reduceat(weights if order is None else weights[order], starts)
+        return totals
+
+    def _by_rows(self, weights: Array, order: Array | None, totals: Array) -> Array:
+        """Weights of which each batch has as many as it has rows; none where it has none."""
+        n = len(self.samples)
+        counts = np.minimum(self.batch_size, n - np.arange(0, n, self.batch_size))
+        factors = np.divide(counts, totals, out=np.zeros(len(totals)), where=totals > 0)
+        scale = np.empty(n)
+        scale[slice(None) if order is None else order] = np.repeat(factors, counts)
+        scaled: Array = weights * scale
+        return scaled
+
+    def _runs(self, totals: Array) -> Iterator[tuple[int, int, float]]:
+        """First batch, number of batches and their weight, for batches in a row that have the same."""
+        if self.random_state is None:
+            yield 0, len(totals), self.samples.total_weight / len(totals)
+            return
+        first = 0
+        changes = [*(np.flatnonzero(np.diff(totals)) + 1).tolist(), len(totals)]
+        for last in changes:
+            yield first, last - first, float(totals[first])
+            first = last
+
+    def _most_steps(self) -> int:
+        """Of one call: what lasts about a tenth of a second, and what rows that become dense find room for."""
+        if not self.samples.is_sparse:
+            return self.pace.steps()
+        rows = width_of_block(self.samples.X.shape[1], self.model.dtype.itemsize)
+        return min(self.pace.steps(), max(1, rows // self.batch_size))
+
+    def _segment(
+        self, order: Array | None, weights: Array | None, first: int, n_steps: int, total: float, sums: Array
+    ) -> int:
+        """One call into the engine; returns the number of steps."""
+        model, samples = self.model, self.samples
+        X: Any = samples.X
+        targets, step = samples.targets, first
+        if samples.is_sparse:
+            batches = slice(first * self.batch_size, (first + n_steps) * self.batch_size)
+            rows: Any = batches if order is None else order[batches]
+            X, targets, weights = X[rows].toarray(), targets[rows], None if weights is None else weights[rows]
+            order, step = None, 0
+        start = time.perf_counter()
+        status, done = model._built().train(
+            X,
+            targets,
+            weights,
+            batch_size=min(self.batch_size, len(X)),
+            seed=model.seed,
+            shuffle=False,
+            epoch=0,
+            step=step,
+            n_steps=n_steps,
+            steps_before=model.n_steps_done,
+            scalars=model._scalars.rows(model._counters.optimizer_steps + 1, n_steps),
+            losses=sums,
+            n_threads=choose(model.n_threads, self.flops_per_step, n_steps * self.flops_per_step),
+            order=order,
+            penalty_scale=1.0 / total if total > 0.0 else 0.0,
+        )
+        self.pace.measured(n_steps, time.perf_counter() - start)
+        model._counters.add_steps(done)
+        if status:
+            raise divergence(status, model.optimizer, model.n_epochs_done + 1, model._counters)
+        return done

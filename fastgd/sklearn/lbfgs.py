@@ -1,0 +1,94 @@
+"""L-BFGS over all weights of a model at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..methods import CONVERGED, LBFGS
+from ..threads import choose
+from .samples import Samples
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+    from ..model import Sequential
+
+
+class MeanLoss:
+    """The weighted mean loss over all rows, penalties included, as a function of all that a model learns."""
+
+    def __init__(self, model: Sequential, samples: Samples) -> None:
+        self.network, self.samples, self.dtype = model._built(), samples, model.dtype
+        self.shapes = [w.shape for w in self.network.get_weights()]
+        flops = 3.0 * len(samples) * model._flops_per_row
+        self.n_threads = choose(model.n_threads, flops, flops)
+
+    @property
+    def weights(self) -> Array:
+        """The model's present ones."""
+        return np.concatenate([w.ravel() for w in self.network.get_weights()], dtype=np.float64)
+
+    @weights.setter
+    def weights(self, x: Array) -> None:
+        pieces = np.split(x, np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1])
+        # Weights that the dtype cannot hold become infinite, and so does the loss: the method will avoid them.
+        with np.errstate(over="ignore"):
+            self.network.set_weights([w.reshape(shape) for w, shape in zip(pieces, self.shapes, strict=True)])
+
+    def value(self, x: Array) -> float:
+        """The loss."""
+        return self.value_and_gradient(x)[0]
+
+    def value_and_gradient(self, x: Array) -> tuple[float, Array]:
+        """The loss and its gradient."""
+        self.weights = x
+        loss, gradients = self.samples.loss_and_gradients(self.network, self.dtype, self.n_threads)
+        return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
+
+
+def minimize(
+    model: Sequential,
+    samples: Samples,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    report: Callable[[int, float], None],
+) -> tuple[int, float]:
+    """Bring the weighted mean loss, penalties included, to a minimum; returns the number of iterations and the loss.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built; it ends with the weights that were found.
+    samples : Samples
+    max_iter, max_fun : int
+        The most iterations and the most evaluations of the loss.
+    tol : float
+        Of the largest component of the gradient.
+    report : callable
+        Is told the number and the loss of each iteration.
+    """
+    objective, n_iter = MeanLoss(model, samples), 0
+
+    def each_iteration(x: Array, loss: float, gradient: Array | None) -> bool:
+        nonlocal n_iter
+        n_iter += 1
+        report(n_iter, loss)
+        return False
+
+    outcome = LBFGS(max_evaluations=max_fun).run(objective, objective.weights, max_iter, tol, each_iteration)
+    objective.weights = outcome.x
+    if outcome.status != CONVERGED:
+        warnings.warn(
+            f"lbfgs failed to converge after {outcome.n_iterations} iteration(s):\n{outcome.message}\n\n"
+            f"Increase the number of iterations to improve the convergence (max_iter={max_iter}).\n"
+            "You might also want to scale the data.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return outcome.n_iterations, outcome.fun

@@ -1,0 +1,506 @@
+"""What the multilayer perceptrons share: parameters, training as scikit-learn does it, weights, hidden features."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .._formula import ACTIVATIONS, Activation
+from ..errors import DivergenceError, refusal
+from ..inputs import real_array
+from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from ..model import Sequential
+from ..optimizers import BY_NAME, Optimizer
+from ..penalties import ElasticNet
+from ..schedules import Schedule
+from ..training import DeferredInterrupt
+from . import lbfgs
+from .epochs import Epochs
+from .samples import Samples, dense_blocks
+from .sensitivities import input_gradients
+from .solvers import end_epoch, solver_of, stops
+
+if TYPE_CHECKING:
+    from .._formula import Loss
+    from .._kernels import Array
+
+# fastgd's names of what scikit-learn calls otherwise.
+SAME_ACTIVATION = {"identity": "linear", "logistic": "sigmoid"}
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """A network between the checks of an estimator and its outputs; see its subclasses for the parameters."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({*SAME_ACTIVATION, *ACTIVATIONS}), Activation, list, tuple],
+        "solver": [StrOptions({"lbfgs", *BY_NAME}), Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule, callable],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "normalization": [StrOptions({"batch", "layer"}), None],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
+        "dialect": [StrOptions({"sklearn"}), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    _model: Sequential
+    loss_curve_: list[float]
+    best_loss_: Any
+    best_validation_score_: Any
+    validation_scores_: Any
+    validation_loss_curve_: Any
+    _best_weights: Any
+
+    # ------------------------------------------------------------------------------------ what subclasses decide
+    @abstractmethod
+    def _read_y(self, y: Any, incremental: bool, first_pass: bool) -> Array:
+        """Check y; set what the estimator knows of it, ``n_outputs_`` among others; the engine's targets."""
+
+    @abstractmethod
+    def _loss_of_targets(self) -> tuple[Loss, int]:
+        """The loss, and how many outputs' losses are added up where fastgd takes their mean."""
+
+    @abstractmethod
+    def _out_activation(self) -> str:
+        """scikit-learn's name for the loss's link."""
+
+    @abstractmethod
+    def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
+        """What early stopping watches, of checked X."""
+
+    def _constants(self, targets: Array) -> Array | None:
+        """What scikit-learn's loss has besides fastgd's, for each row."""
+        return None
+
+    # ---------------------------------------------------------------------------------------------------- weights
+    def _fitted_model(self, name: str) -> Sequential:
+        model = self.__dict__.get("_model")
+        if model is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before it is fitted")
+        return model
+
+    def _weight_lists(self, name: str) -> tuple[list[Array], list[Array]]:
+        """Coefficients and intercepts as lists, the same ones until the model is trained again."""
+        model = self._fitted_model(name)
+        if "_lists" not in self.__dict__:
+            weights, places = model.get_weights(), self._places(model)
+            for array in weights:
+                # A change in place would not reach the engine: better that it fails.
+                array.flags.writeable = False
+            self._lists = (weights, [weights[k] for k in places], [weights[k + 1] for k in places])
+        return self._lists[1:]
+
+    @staticmethod
+    def _places(model: Sequential) -> list[int]:
+        """Where the matrices of dense layers stand among the weights; the biases of each come next."""
+        return [k for k, name in enumerate(model._weight_shapes()) if name.startswith("W")]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weight matrix of each layer, (n_inputs, n_outputs). Assign new arrays to change them."""
+        return self._weight_lists("coefs_")[0]
+
+    @coefs_.setter
+    def coefs_(self, given: list[Array]) -> None:
+        self._weight_lists("coefs_")[0][:] = given
+        self._push()
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases of each layer, (n_outputs,). Assign new arrays to change them."""
+        return self._weight_lists("intercepts_")[1]
+
+    @intercepts_.setter
+    def intercepts_(self, given: list[Array]) -> None:
+        self._weight_lists("intercepts_")[1][:] = given
+        self._push()
+
+    def _push(self) -> None:
+        """Give the engine what has been put in the place of a coefficient or an intercept, if anything has."""
+        if "_lists" not in self.__dict__:
+            return
+        pushed, coefs, intercepts = self._lists
+        here = list(pushed)
+        for k, W, b in zip(self._places(self._model), coefs, intercepts, strict=True):
+            here[k : k + 2] = W, b
+        if any(a is not b for a, b in zip(here, pushed, strict=True)):
+            self._model.set_weights(here)
+            pushed[:] = here
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "_model" in self.__dict__:
+            self._push()
+        # The model has these.
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_lists"}
+
+    # --------------------------------------------------------------------------------------------------- the model
+    def _units(self) -> list[int]:
+        """Of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        units = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(units) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
+        return units
+
+    def _activations(self, n_hidden: int) -> list[Any]:
+        """One for each hidden layer, by fastgd's names."""
+        given = self.activation
+        each = list(given) if isinstance(given, (list, tuple)) else [given] * n_hidden
+        if len(each) != n_hidden:
+            expected = f"{n_hidden}, one for each hidden layer"
+            raise ValueError(refusal("activation", f"{len(each)} of them", expected, "pass one for all: 'relu'"))
+        return [SAME_ACTIVATION.get(a, a) if isinstance(a, str) else a for a in each]
+
+    def _hidden_layers(self) -> list[Layer]:
+        """Each dense layer with the normalisation and the dropout that follow it."""
+        layers: list[Layer] = []
+        units = self._units()
+        for n, activation in zip(units, self._activations(len(units)), strict=True):
+            if self.normalization is None:
+                layers.append(Dense(n, activation))
+            else:
+                norm = BatchNorm if self.normalization == "batch" else LayerNorm
+                layers += [Dense(n), norm(activation=activation)]
+            if self.dropout:
+                layers.append(Dropout(self.dropout))
+        return layers
+
+    def _new_model(self, n_features: int, dtype: Any, total_weight: float) -> Sequential:
+        """Built, with weights drawn as scikit-learn draws them."""
+        loss, n_summed = self._loss_of_targets()
+        n_units = self.n_outputs_ * loss.outputs_per_target
+        alpha = self.alpha / n_summed / total_weight
+        draws = self.dialect is None or self.dropout
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if draws else 0
+        model = Sequential(
+            [*self._hidden_layers(), Dense(n_units)],
+            loss=loss,
+            optimizer="sgd" if self.solver == "lbfgs" else solver_of(self, n_summed),
+            penalty=ElasticNet(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)),
+            dtype=dtype,
+            seed=seed,
+            n_threads=self.n_threads,
+        ).build(n_features)
+        weights, places = model.get_weights(), self._places(model)
+        drawn = self._initial_weights([n_features, *self._units(), n_units])
+        for k, W, b in zip(places, drawn[::2], drawn[1::2], strict=True):
+            weights[k : k + 2] = W, b
+        model.set_weights(weights)
+        return model
+
+    def _initial_weights(self, widths: list[int]) -> list[Array]:
+        """Uniform by Glorot & Bengio 2010, biases too."""
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        weights = []
+        for n_in, n_out in zip(widths, widths[1:], strict=False):
+            bound = np.sqrt(factor / (n_in + n_out))
+            weights += [self._random_state.uniform(-bound, bound, shape) for shape in ((n_in, n_out), n_out)]
+        return weights
+
+    # ---------------------------------------------------------------------------------------------------- training
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
+    ) -> Self:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._hidden_layers()
+        if self.solver == "lbfgs" and (self.dropout or self.normalization == "batch"):
+            what, expected = (
+                "dropout and batch normalization",
+                "neither with solver='lbfgs', which sees all rows at once",
+            )
+            raise ValueError(refusal(what, "one of them", expected, "use solver='adam'"))
+        first_pass = "_model" not in self.__dict__ or not (self.warm_start or incremental)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype="numeric",
+            multi_output=True,
+            y_numeric=not is_classifier(self),
+            reset=first_pass,
+        )
+        X = X if hasattr(X, "tocsr") else real_array(X, "X")
+        targets = self._read_y(y, incremental, first_pass)
+        weights = self._read_weights(sample_weight, X, y, incremental)
+        samples = Samples(X, targets, weights, self._constants(targets))
+        held_out = self._read_validation(validation, X)
+        self._random_state = check_random_state(self.random_state)
+        self._prepare(samples, first_pass, incremental)
+        try:
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(samples)
+            else:
+                self._fit_stochastic(samples, y, held_out, incremental)
+        except DivergenceError as error:
+            raise ValueError(f"{NOT_FINITE} ({error})") from error
+        finally:
+            self.__dict__.pop("_lists", None)
+        return self
+
+    def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> Array | None:
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (weights < 0.0).any():
+            expected = "weights of at least 0"
+            raise ValueError(refusal("sample_weight", f"{weights.min()}", expected, "use 0 to leave a row out"))
+        if not weights.any():
+            raise ValueError(refusal("sample_weight", "nothing but zeros", "a weight above 0", "pass None"))
+        return np.ascontiguousarray(weights)
+
+    def _read_validation(self, given: tuple[Any, Any, Any], X: Any) -> tuple[Samples, Any] | None:
+        """A set of the user's own, as the engine takes it, and its y."""
+        X_val, y_val, weights = given
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            missing = "X_val" if X_val is None else "y_val"
+            raise ValueError(refusal(missing, "None", "both X_val and y_val, or neither", f"pass {missing} as well"))
+        X_val, y_val = validate_data(
+            self, X_val, y_val, accept_sparse="csr", dtype="numeric", multi_output=True, reset=False
+        )
+        X_val = X_val if hasattr(X_val, "tocsr") else real_array(X_val, "X_val")
+        targets = self._encode(y_val, X.dtype)
+        weights = None if weights is None else _check_sample_weight(weights, X_val, dtype=np.float64)
+        return Samples(X_val, targets, weights, self._constants(targets)), y_val
+
+    @abstractmethod
+    def _encode(self, y: Any, dtype: Any) -> Array:
+        """The engine's targets for checked y."""
+
+    @abstractmethod
+    def _decode(self, targets: Array) -> Array:
+        """y again, as `predict` gives it."""
+
+    def _prepare(self, samples: Samples, first_pass: bool, incremental: bool) -> None:
+        """A model for the first pass; for a later one the same, its optimizer anew unless the fit is incremental."""
+        n_features = samples.X.shape[1]
+        if not first_pass:
+            self._push()
+            if not incremental and self.solver != "lbfgs":
+                self._model.optimizer = solver_of(self, self._loss_of_targets()[1])
+            return
+        self.n_iter_ = self.t_ = 0
+        self.out_activation_ = self._out_activation()
+        dtype = np.float32 if samples.X.dtype in (np.float32, np.float16) else np.float64
+        total = samples.total_weight if self.solver == "lbfgs" else 1.0
+        self._model = self._new_model(n_features, dtype, total)
+        self.n_layers_ = len(self._units()) + 2
+        self.loss_curve_ = []
+        self.validation_loss_curve_ = self.validation_scores_ = None
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _fit_lbfgs(self, samples: Samples) -> None:
+        def report(n_iter: int, loss: float) -> None:
+            self.loss_curve_.append(loss * n_summed)
+            if self.verbose:
+                print(f"Iteration {n_iter}, loss = {loss * n_summed:.8f}")
+
+        n_summed = self._loss_of_targets()[1]
+        self.n_iter_, loss = lbfgs.minimize(
+            self._model, samples, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol, report=report
+        )
+        self.loss_ = loss * n_summed
+        self.best_loss_ = self.loss_
+
+    def _fit_stochastic(self, samples: Samples, y: Any, held_out: Any, incremental: bool) -> None:
+        if self.early_stopping and held_out is None:
+            samples, held_out = self._split(samples)
+        if held_out is not None and self.validation_loss_curve_ is None:
+            self.validation_loss_curve_, self.validation_scores_ = [], []
+        random_state = self._random_state if self.dialect == "sklearn" else None
+        epochs = Epochs(self._model, samples, self._batch_size(len(samples)), self.shuffle, random_state)
+        self._best_weights = self._model.get_weights() if self.early_stopping else None
+        try:
+            with DeferredInterrupt() as interrupt:
+                done = self._train(epochs, held_out, 1 if incremental else self.max_iter, interrupt)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+            done = True
+        if not done and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        best = self.__dict__.pop("_best_weights")
+        if best is not None:
+            self._model.set_weights(best)
+
+    def _train(self, epochs: Epochs, held_out: Any, max_iter: int, interrupt: DeferredInterrupt) -> bool:
+        """Epoch by epoch; whether it ended because there is no more improvement or no more time."""
+        n_summed = self._loss_of_targets()[1]
+        optimizer: Any = self._model.optimizer
+        start, self.n_iter_ = time.perf_counter(), 0
+        while self.n_iter_ < max_iter:
+            self.loss_ = epochs.run(interrupt) * n_summed
+            self.n_iter_ += 1
+            self.t_ += len(epochs.samples)
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            if held_out is not None:
+                self._watch(held_out, n_summed)
+            if not self.early_stopping:
+                self._count_loss()
+            end_epoch(self, optimizer, n_summed)
+            if self._no_improvement_count > self.n_iter_no_change:
+                if stops(self, optimizer, n_summed, self._message()):
+                    return True
+                self._no_improvement_count = 0
+            if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
+                return True
+        return False
+
+    def _split(self, samples: Samples) -> tuple[Samples, tuple[Samples, Array]]:
+        """Rows to learn from and rows to watch; with classes, as scikit-learn has it, stratified if there are two."""
+        stratify = samples.targets if is_classifier(self) and self.n_outputs_ == 1 else None
+        rows, held_out = train_test_split(
+            np.arange(len(samples)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        chosen = samples.chosen(held_out)
+        return samples.chosen(rows), (chosen, self._decode(chosen.targets))
+
+    def _batch_size(self, n_rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
+            )
+        return int(np.clip(self.batch_size, 1, n_rows))
+
+    def _watch(self, held_out: tuple[Samples, Any], n_summed: int) -> None:
+        """Score the epoch; keep the best weights so far, if early stopping wants them."""
+        (samples, y), model = held_out, self._model
+        self.validation_loss_curve_.append(samples.mean_loss(model._built(), model.dtype, 1) * n_summed)
+        score = self._score_of(samples.X, y, samples.weights)
+        self.validation_scores_.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        if self.early_stopping:
+            self._count(score < self.best_validation_score_ + self.tol)
+            if score > self.best_validation_score_:
+                self.best_validation_score_ = score
+                self._best_weights = model.get_weights()
+
+    def _count(self, worse: bool) -> None:
+        self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
+
+    def _count_loss(self) -> None:
+        self._count(self.loss_curve_[-1] > self.best_loss_ - self.tol)
+        self.best_loss_ = min(self.best_loss_, self.loss_curve_[-1])
+
+    def _message(self) -> str:
+        what = "Validation score" if self.early_stopping else "Training loss"
+        return f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    # ------------------------------------------------------------------------------------------------------ asking
+    def _read_X(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype="numeric", reset=False)
+        self._push()
+        return X if hasattr(X, "tocsr") else real_array(X, "X")
+
+    def _outputs(self, X: Any, layer: int = -1, raw: bool = False) -> Array:
+        """Of a layer, for checked X; the last one's with the link applied unless `raw`."""
+        model = self._model
+        link = layer == -1 and not raw
+        blocks = (dense for _, dense in dense_blocks(X, model.dtype))
+        parts = [model.predict(dense) if link else model.transform(dense, layer) for dense in blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._units()[-1])
+
+    def transform(self, X: Any, layer: int = -2) -> Array:
+        """Hidden features: the outputs of a layer with its activation applied.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        layer : int
+            Counted from 0 at the first hidden one, or from -1 backwards; -1 gives raw scores.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_units)
+        """
+        return self._outputs(self._read_X(X), layer)
+
+    def input_gradients(self, X: Any, output: int = 0) -> Array:
+        """The gradient of a raw score by the features of each row: what each feature pulls at.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        output : int
+            Which of the last layer's units.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        blocks = dense_blocks(self._read_X(X), self._model.dtype)
+        return np.concatenate([input_gradients(self._model, dense, output) for _, dense in blocks])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
