@@ -1,8 +1,8 @@
-"""Which tests of the backend ``numba`` are run: none where Numba is missing, a sample where time is short.
+"""Fixtures of several files; and which tests of the backend ``numba`` are run.
 
-Compiling is what takes its time, and every formula and kernel is compiled in two precisions. `make test` takes one
-test in so many, always the same ones, in float32; `make test-full` takes all. What is compiled is kept for the session
-alone.
+None where Numba is missing, a sample where time is short: compiling is what takes its time, and all formulas and
+kernels are compiled in two precisions. `make test` takes one test in so many, always the same ones, in float32;
+`make test-full` takes all. What is compiled is kept for the session alone.
 """
 
 from __future__ import annotations
@@ -44,3 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="numba is not installed"))
         elif item.callspec.params.get("dtype") == "float64" or zlib.crc32(item.nodeid.encode()) % ONE_IN:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def threads_for_any_work(monkeypatch):
+    """Small work stays on one thread, unless the limits are lifted."""
+    for name in ("fastgd.threads.FLOPS_OF_STEP", "fastgd.threads.FLOPS_OF_CALL", "fastgd.model.FLOPS_OF_CALL"):
+        monkeypatch.setattr(name, 1.0)

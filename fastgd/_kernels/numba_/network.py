@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import refusal
 from ..backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
 from ..rows import SparseRows
 from . import blocks, objects, records
@@ -55,6 +56,9 @@ class Network:
         dtype: Any,
         step: StepSpec = PLAIN_STEP,
     ) -> None:
+        if step.accumulate > 1:
+            got, expected = f"accumulate={step.accumulate} with backend='numba'", "1, or another backend"
+            raise ValueError(refusal("optimizer", got, expected, "pass backend='cython' to the model"))
         self.dtype = np.dtype(dtype)
         self.n_inputs, self.specs, self.loss, self.rule = n_inputs, list(layers), loss, rule
         self.lock = threading.Lock()
