@@ -1,8 +1,8 @@
 """Fixtures of several files; and which tests of the backend ``numba`` are run.
 
 None where Numba is missing, a sample where time is short: compiling is what takes its time, and all formulas and
-kernels are compiled in two precisions. `make test` takes one test in so many, always the same ones; `make test-full`
-takes all. What is compiled is kept for the session alone.
+kernels are compiled in two precisions. `make test` takes one test in so many, always the same ones, in float32;
+`make test-full` takes all. What is compiled is kept for the session alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if not HAS_NUMBA:
             item.add_marker(pytest.mark.skip(reason="numba is not installed"))
-        elif zlib.crc32(item.nodeid.encode()) % ONE_IN:
+        elif item.callspec.params.get("dtype") == "float64" or zlib.crc32(item.nodeid.encode()) % ONE_IN:
             item.add_marker(pytest.mark.slow)
 
 

@@ -591,7 +591,7 @@ def test_other_python_threads_run_during_fit(backend):
     """A thread that only counts goes on counting: training does not hold the interpreter."""
     x, y = blobs(n=2000, n_features=64, n_classes=10)
     model = classifier(backend, dtype="float32", sizes=(64, 64, 10), n_threads=1)
-    epochs = {"cython": 1000, "numpy": 20}[backend]
+    epochs = {"cython": 1000, "numba": 1000, "numpy": 20}[backend]
     ticks, stop = [], threading.Event()
 
     def count():

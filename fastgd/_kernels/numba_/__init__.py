@@ -11,11 +11,13 @@ if importlib.util.find_spec("numba") is None:
     raise ImportError("numba is not installed", name="numba")
 
 from ..random import permutation, uniform
+from .linear import LinearDescent
 from .network import Network
 from .objects import instruction_set
 from .plain import dense_backward, dense_forward, first_nonfinite, loss_gradient, parameter_update
 
 __all__ = [
+    "LinearDescent",
     "Network",
     "dense_backward",
     "dense_forward",

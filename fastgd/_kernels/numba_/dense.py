@@ -35,7 +35,7 @@ def dense(dtype: str) -> SimpleNamespace:
     transpose_index = kit.n_tiles
     real, zero, one = kit.real, kit.zero, kit.one
     get, put, load, load_lanes, store_lanes = kit.get, kit.put, kit.load, kit.load_lanes, kit.store_lanes
-    any_lane, splat = vector.any_lane, kit.splat
+    any_lane, sqrt, splat = vector.any_lane, vector.sqrt, kit.splat
     gradient_memory = scratch((panel_width + 1) * panel_width * size)
     one_memory = scratch(size)
     transposed_memory = scratch(PANELS_AT_A_TIME * panel_width * panel_width * size)
@@ -132,9 +132,9 @@ def dense(dtype: str) -> SimpleNamespace:
         return 0
 
     @inlined
-    def penalize(layer, weight, count, gradient):
+    def penalize(layer, penalty_scale, weight, count, gradient):
         """gradient += l2 w + l1 sign(w)"""
-        l1, l2 = real(layer.l1), real(layer.l2)
+        l1, l2 = real(layer.l1 * penalty_scale), real(layer.l2 * penalty_scale)
         for i in range(count):
             w = get(weight, i)
             sign = (one if w > zero else zero) - (one if w < zero else zero)
@@ -169,8 +169,8 @@ def dense(dtype: str) -> SimpleNamespace:
         """Weights from old to new, the first `penalized` of them with their penalty. Those that would become non-finite
         are put back, so that a training that diverges leaves finite ones; the rule leaves the old ones in the
         gradient's place."""
-        if layer.l1 != 0.0 or layer.l2 != 0.0:
-            penalize(layer, weight, penalized, gradient)
+        if not net.clips and (layer.l1 != 0.0 or layer.l2 != 0.0):
+            penalize(layer, net.penalty_scale, weight, penalized, gradient)
         offset = weight - layer.weight.data
         first = count if net.bias_scalars == net.rule_scalars else penalized
         if first:
@@ -280,6 +280,58 @@ def dense(dtype: str) -> SimpleNamespace:
         return finite
 
     @compiled
+    def squares_of_gradient(net, layer):
+        """The sum of squares of a stored gradient, to which the penalty's is added first."""
+        total = 0.0
+        for panel in range(layer.weight.panels):
+            width, gradient = width_of(layer.weight, panel), place(layer.gradient, panel, 0)
+            if layer.l1 != 0.0 or layer.l2 != 0.0:
+                penalize(layer, net.penalty_scale, place(layer.weight, panel, 0), layer.n_inputs * width, gradient)
+            for i in range((layer.n_inputs + 1) * width):
+                g = float(get(gradient, i))
+                total += g * g
+        return total
+
+    @compiled
+    def scale_gradient(layer, factor):
+        """A stored gradient, times a number."""
+        for panel in range(layer.weight.panels):
+            gradient = place(layer.gradient, panel, 0)
+            for i in range((layer.n_inputs + 1) * width_of(layer.weight, panel)):
+                put(gradient, i, get(gradient, i) * real(factor))
+        return 0
+
+    @compiled
+    def constrain(layer):
+        """Weights below zero become zero, then columns that are too long are shortened."""
+        for panel in range(layer.weight.panels):
+            width, weight = width_of(layer.weight, panel), place(layer.weight, panel, 0)
+            if layer.nonnegative:
+                for i in range(layer.n_inputs * width):
+                    w = get(weight, i)
+                    put(weight, i, w if w > zero else zero)
+            for c in range(width if layer.max_norm > 0.0 else 0):
+                squares = 0.0
+                for i in range(c, layer.n_inputs * width, width):
+                    w = float(get(weight, i))
+                    squares += w * w
+                factor = real(layer.max_norm / max(sqrt(squares), layer.max_norm))
+                for i in range(c, layer.n_inputs * width, width):
+                    put(weight, i, get(weight, i) * factor)
+        return 0
+
+    @compiled
+    def move_average(layer, share):
+        """average = (1 - share) average + share w"""
+        offset = layer.average - layer.weight.data
+        for panel in range(layer.weight.panels):
+            weight = place(layer.weight, panel, 0)
+            average = weight + offset
+            for i in range((layer.n_inputs + 1) * width_of(layer.weight, panel)):
+                put(average, i, real(1.0 - share) * get(average, i) + real(share) * get(weight, i))
+        return 0
+
+    @compiled
     def penalty(layer):
         """l2/2 ||W||^2 + l1 ||W||_1, in float64."""
         total = 0.0
@@ -304,4 +356,8 @@ def dense(dtype: str) -> SimpleNamespace:
         update=update,
         update_from_gradient=update_from_gradient,
         penalty=penalty,
+        squares_of_gradient=squares_of_gradient,
+        scale_gradient=scale_gradient,
+        constrain=constrain,
+        move_average=move_average,
     )

@@ -48,6 +48,27 @@ def make_gather(dtype: str, element: str) -> Callable[..., Any]:
     return gather
 
 
+def make_gather_sparse(dtype: str, element: str, index: str) -> Callable[..., Any]:
+    """The same of rows of which only some elements are stored; values of one column are added up."""
+    kit, place, width_of, at = of_dtype(dtype), panels(dtype).place, panels(dtype).width_of, panels(dtype).element
+    read, read_column = get_element(element), get_element(index)
+    real, zero, get, put = kit.real, kit.zero, kit.get, kit.put
+
+    def gather_sparse(source_address, order, to_address, first, count):
+        source, to = source_at(source_address, 0), matrix_at(to_address, 0)
+        for row in range(count):
+            number = get_integer(order, first + row) if order else first + row
+            for panel in range(to.panels):
+                for c in range(width_of(to, panel)):
+                    put(place(to, panel, row), c, zero)
+            for k in range(get_integer(source.starts, number), get_integer(source.starts, number + 1)):
+                place_there = at(to, row, int(read_column(source.columns, k)))
+                put(place_there, 0, get(place_there, 0) + real(read(source.data, k)))
+        return 0
+
+    return gather_sparse
+
+
 def make_scatter(dtype: str) -> Callable[..., Any]:
     """A kernel: the first `count` rows of a matrix to memory of any strides. Arguments: addresses of the matrix and of
     the memory, its strides in bytes, count."""

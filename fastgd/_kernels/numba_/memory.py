@@ -33,9 +33,9 @@ def _record(kind: type[Structure]) -> Any:
     """Numba's type of a record. Short names make short symbols, of which LLVM sees thousands."""
     made = from_dtype(np.dtype(kind))
     made.name = kind.__name__
-    inner = {name: given for name, given in kind._fields_ if issubclass(given, Structure)}
-    for name, given in inner.items():
-        made.fields[name] = made.fields[name]._replace(type=_record(given))
+    for name, given, *_ in kind._fields_:
+        if issubclass(given, Structure):
+            made.fields[name] = made.fields[name]._replace(type=_record(given))
     return made
 
 
@@ -81,7 +81,7 @@ def _getter(kind: Any, width: int) -> Any:
     @intrinsic
     def get(typing_context: Any, address: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.load(_place(builder, *args, context.get_value_type(kind)), align=width)
+            return builder.load(_place(builder, args[0], args[1], context.get_value_type(kind)), align=width)
 
         return kind(types.int64, types.int64), generate
 
@@ -273,7 +273,7 @@ def of_dtype(dtype: str) -> SimpleNamespace:
     * ``splat(x)``: a number in every lane; ``is_before(count)``: the first lanes; ``is_lane(k)``: one lane, or none;
     * ``total(v)``, ``largest(v)``: over the lanes, in an order that is always the same.
     """
-    real = np.dtype(dtype).type
+    real: Any = np.dtype(dtype).type
     kind = from_dtype(np.dtype(dtype))
     shape = tiles.shape_for(tiles.host()[1])
     memory = SimpleNamespace(**vector.memory(real))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import refusal
+from ..backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
+from ..rows import SparseRows
 from . import blocks, objects, records
 from .arrays import LABELS, data_of, is_as_expected
 from .objects import Job, Kernel
@@ -50,7 +54,11 @@ class Network:
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
+        step: StepSpec = PLAIN_STEP,
     ) -> None:
+        if step.accumulate > 1:
+            got, expected = f"accumulate={step.accumulate} with backend='numba'", "1, or another backend"
+            raise ValueError(refusal("optimizer", got, expected, "pass backend='cython' to the model"))
         self.dtype = np.dtype(dtype)
         self.n_inputs, self.specs, self.loss, self.rule = n_inputs, list(layers), loss, rule
         self.lock = threading.Lock()
@@ -71,6 +79,9 @@ class Network:
         # Of each layer that learns: weights, and the states of the optimizer.
         self.weights: dict[int, Panels] = {}
         self.states: list[dict[int, Panels]] = [{} for _ in (rule.states if rule else ())]
+        self.averages: dict[int, Panels] = {}
+        self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
+        self.at.clips = step.clip_norm < math.inf
         self.gradients: dict[int, Panels] = {}
         self.running: dict[int, Panels] = {}
         self.n_weights, self.passes_back = 0, False
@@ -90,7 +101,7 @@ class Network:
                 f"optimizer {rule.name}: got {len(rule.states)} states, expected at most {records.MOST_STATES}"
             )
         self.at.update = blocks.address(rule.block, self.dtype)
-        self.at.rule_scalars = self._own(2 * len(rule.scalars) + 1).ctypes.data
+        self.at.rule_scalars = self._own(2 * len(rule.scalars) + 2).ctypes.data
 
     def _take_layer(self, k: int, spec: LayerSpec, n_inputs: int) -> int:
         """Returns the number of its outputs."""
@@ -100,14 +111,16 @@ class Network:
         if spec.kind != "dense":
             layer.forward = objects.address(Kernel(spec.kind, f"{spec.kind}_forward", self.dtype.name))
             layer.backward = objects.address(Kernel(spec.kind, f"{spec.kind}_backward", self.dtype.name))
-        if spec.kind == "dropout":
+        if isinstance(spec, DropoutSpec):
             layer.dropped, layer.kept_scale = int(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
             return n_inputs
-        if spec.kind == "dense":
+        if isinstance(spec, DenseSpec):
             layer.n_inputs, layer.n_outputs, layer.l1, layer.l2 = n_inputs, spec.n_outputs, spec.l1, spec.l2
+            layer.nonnegative, layer.max_norm = spec.nonnegative, spec.max_norm
+            self.at.constrained = self.at.constrained or spec.nonnegative or spec.max_norm > 0.0
         else:
             layer.eps = spec.eps
-        if spec.kind == "batch_norm":
+        if isinstance(spec, BatchNormSpec):
             layer.momentum, self.at.most_rows = spec.momentum, WHOLE_BATCH
             self.running[k], moments = self._panels(2, n_inputs), self._panels(2, n_inputs)
             layer.running, layer.moments = self.running[k].at, moments.at
@@ -124,6 +137,9 @@ class Network:
         for number, state in enumerate(self.states):
             state[k] = self._panels(*shape)
             setattr(layer, f"state{number}", state[k].at.data)
+        if self.at.averages:
+            self.averages[k] = self._panels(*shape)
+            layer.average = self.averages[k].at.data
         is_cached = layer.n_inputs * layer.n_outputs * self.dtype.itemsize <= records.CACHED_WEIGHTS
         if layer.kind == records.DENSE and layer.passes_back and is_cached:
             transposed = self._panels(layer.n_outputs, layer.n_inputs)
@@ -197,12 +213,16 @@ class Network:
 
     def get_slots(self) -> list[list[Array]]:
         with self.lock:
-            return [self._read(state) for state in self.states]
+            return [self._read(state) for state in self._slots()]
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         with self.lock:
-            for state, given in zip(self.states, slots, strict=True):
+            # An average is given whether or not there is one.
+            for state, given in zip(self._slots(), slots, strict=False):
                 self._write(state, given)
+
+    def _slots(self) -> list[dict[int, Panels]]:
+        return [*self.states, self.averages] if self.at.averages else self.states
 
     # Buffers ------------------------------------------------------------------------------------------------------
     def _buffer(self, n_rows: int, n_columns: int) -> Matrix:
@@ -294,7 +314,7 @@ class Network:
 
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -308,29 +328,33 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]:
         assert self.rule is not None
         parts, n_rows = -(-batch_size // self.at.most_rows), len(X)
         with self.lock:
             at = self.at
             self._reserve(-(-batch_size // parts), True)
-            if parts > 1:
+            if parts > 1 or at.clips:
                 self._keep_gradients()
-            at.order = self._order_of(n_rows) if shuffle else 0
+            at.draws_order = shuffle and order is None
+            at.order = data_of(order) if order is not None else self._order_of(n_rows) if shuffle else 0
+            at.penalty_scale = penalty_scale
             at.batch_size, at.n_steps, at.step = batch_size, n_steps, step
             at.steps_per_epoch = -(-n_rows // batch_size)
             at.seed, at.steps_before, at.epoch, at.first_epoch = seed, steps_before, epoch, epoch
             scalars = np.ascontiguousarray(scalars, np.float64)
             n_scalars = scalars.shape[1]
             at.bias_scalars = at.rule_scalars
-            if n_scalars > len(self.rule.scalars):
+            if n_scalars - at.averages > len(self.rule.scalars):
                 at.bias_scalars += len(self.rule.scalars) * self.dtype.itemsize
             at.scalars, at.n_scalars, at.losses = data_of(scalars), n_scalars, data_of(losses)
             self._run("train", records.TRAIN, X, targets, weights, 3.0 * min(batch_size, n_rows) * n_steps)
             return at.status, at.done
 
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         with self.lock:
             self._reserve(min(len(X), PREDICT_ROWS), False)
@@ -339,7 +363,14 @@ class Network:
             return self.at.loss_sum, self.at.total_weight, correct
 
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int,
     ) -> tuple[float, list[Array]]:
         with self.lock:
             parts = -(-len(X) // self.at.most_rows)
@@ -356,7 +387,7 @@ class Network:
                 gradients[2 * place] += l2 * w + l1 * np.sign(w)
         return loss, gradients
 
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         with self.lock:
             self._reserve(min(len(X), PREDICT_ROWS), False)
             self.at.layer, self.at.use_link = layer, link
@@ -374,8 +405,10 @@ class Network:
             self.order = np.empty(n_rows, np.int64)
         return data_of(self.order)
 
-    def _source(self, at: records.Source, array: Array) -> Array:
+    def _source(self, at: records.Source, array: Array | SparseRows) -> Array | SparseRows:
         """Describe an array to compiled code; returns what must live as long as the call."""
+        if isinstance(array, SparseRows):
+            return self._sparse_source(at, array)
         gather = self.gathers.get(array.dtype)
         if gather is None:
             # Any other kind of number becomes one of this network's.
@@ -388,15 +421,30 @@ class Network:
         at.row_stride, at.column_stride = strides if len(strides) == 2 else (strides[0], 0)
         return array
 
+    def _sparse_source(self, at: records.Source, rows: SparseRows) -> SparseRows:
+        if rows.values.dtype.str[1:] not in GATHERED or not rows.values.dtype.isnative:
+            rows = rows.astype(self.dtype)
+        kernel = Kernel("gather", "gather_sparse", self.dtype.name, (rows.values.dtype.name, rows.columns.dtype.name))
+        at.data, at.gather = data_of(rows.values), objects.address(kernel)
+        at.columns, at.starts = data_of(rows.columns), data_of(rows.starts)
+        return rows
+
     def _run(
-        self, name: str, kind: int, X: Array, targets: Array | None, weights: Array | None, passes: float, *more: int
+        self,
+        name: str,
+        kind: int,
+        X: Array | SparseRows,
+        targets: Array | None,
+        weights: Array | None,
+        passes: float,
+        *more: int,
     ) -> None:
         """Describe the arrays, run the job: so many passes of one row through all the weights."""
         at = self.at
         at.kind, at.n_rows = kind, len(X)
         if kind != records.TRAIN:
-            at.order = 0
-        alive = [self._source(at.x, X)]
+            at.order, at.penalty_scale = 0, 1.0
+        alive: list[Any] = [self._source(at.x, X)]
         at.labels = at.weights = at.batch_begin = 0
         if targets is not None:
             by_label = self.loss is not None and self.loss.by_class and targets.ndim == 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import blocks, objects, records
-from .network import BRIEF_LOOK
+from .network import BRIEF_LOOK, FLOATING
 from .objects import Kernel
 from .records import Layer, Panels, addressof
 
@@ -132,6 +132,8 @@ def parameter_update(w: Array, g: Array, states: Sequence[Array], rule: Optimize
 
 def first_nonfinite(array: Array, dtype: Any) -> tuple[int, int] | None:
     """Row and column of the first element of a floating 2-D array that is not finite in `dtype`, or None."""
+    if array.dtype not in FLOATING:
+        array = array.astype(np.float64)
     source = records.Source(array.ctypes.data, *array.strides)
     find = objects.job(Kernel("gather", "first_nonfinite", np.dtype(dtype).name, (array.dtype.name,)))
     found = find(array.size < BRIEF_LOOK, addressof(source), *array.shape)

@@ -47,9 +47,12 @@ class Matrix(Structure):
 
 
 class Source(Structure):
-    """A user's array, read where it lies; strides in bytes. `gather` copies rows of its element type."""
+    """A user's array, read where it lies; strides in bytes. `gather` copies rows of its element type.
 
-    _fields_ = _integers("data row_stride column_stride gather")
+    Where only some elements are stored, `columns` and `starts` say which, as in `SparseRows`.
+    """
+
+    _fields_ = _integers("data row_stride column_stride gather columns starts")
 
 
 def _matrices(names: str) -> list[tuple[str, Any]]:
@@ -66,8 +69,8 @@ class Layer(Structure):
 
     _fields_ = (
         _integers("kind passes_back n_inputs n_outputs keeps_output activate differentiate activation_scalars")
-        + _integers("forward backward state0 state1 state2 state3 row_factors index dropped")
-        + _reals("l1 l2 kept_scale eps momentum")
+        + _integers("forward backward state0 state1 state2 state3 row_factors index dropped nonnegative average")
+        + _reals("l1 l2 kept_scale eps momentum max_norm")
         + _matrices("weight transposed gradient kept output delta running moments normalized")
     )
 
@@ -76,14 +79,17 @@ class Network(Structure):
     """A stack of layers, one call's job, and how far that has come."""
 
     _fields_ = (
-        _integers("layers n_layers most_rows capacity tiles loss_kind loss loss_block loss_scalars by_class by_sides")
-        + _integers("link row_link outputs_per_target update rule_scalars bias_scalars")
-        + _integers("batch_labels row_scale row_sums row_losses row_weights order_memory")
+        _integers("layers n_layers most_rows capacity tiles loss_kind loss loss_block loss_scalars")
+        + _integers("by_class by_sides link row_link outputs_per_target")
+        + _integers("update rule_scalars bias_scalars clips averages constrained")
+        + _integers("batch_labels row_scale row_sums row_losses row_weights")
         + _matrices("input target")
         # The job.
         + [("x", Source), ("y", Source), ("seed", c_uint64), ("steps_before", c_uint64)]
-        + _integers("kind labels weights order n_rows batch_size n_steps step steps_per_epoch epoch first_epoch")
-        + _integers("scalars n_scalars losses layer use_link out out_row_stride out_column_stride")
+        + _reals("clip_norm clip_slack penalty_scale")
+        + _integers("kind labels weights order draws_order n_rows batch_size n_steps step steps_per_epoch")
+        + _integers("epoch first_epoch scalars n_scalars losses")
+        + _integers("layer use_link out out_row_stride out_column_stride")
         # Its progress.
         + _integers("first last status done nonfinite_weights batch_begin")
         + _reals("weight_sum loss_sum correct_sum total_weight")

@@ -8,6 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from ..._formula.vector import sqrt
 from .compiler import compiled, inlined
 from .dense import dense
 from .memory import (
@@ -161,6 +162,8 @@ def descents(dtype: str) -> SimpleNamespace:
     forward, backward, weighted_loss = parts_of.forward, parts_of.backward, parts_of.weighted_loss
     gather_inputs, gather_targets, take_losses = parts_of.gather_inputs, parts_of.gather_targets, parts_of.take_losses
     transpose, penalty, update_from_gradient = kernels.transpose, kernels.penalty, kernels.update_from_gradient
+    squares_of_gradient, scale_gradient = kernels.squares_of_gradient, kernels.scale_gradient
+    constrain, move_average = kernels.constrain, kernels.move_average
 
     @inlined
     def parts(net, rows):
@@ -183,7 +186,7 @@ def descents(dtype: str) -> SimpleNamespace:
         """Positions of a batch in equal parts: gradients are stored by the first and added to by the others. Gives the
         sum of w l, and the penalty times that of w."""
         rows, n_parts = last - first, parts(net, last - first)
-        loss = net.weight_sum * prepare(net)
+        loss = net.weight_sum * net.penalty_scale * prepare(net)
         for part in range(n_parts):
             begin, end = first + rows * part // n_parts, first + rows * (part + 1) // n_parts
             net.batch_begin = begin - first
@@ -201,14 +204,52 @@ def descents(dtype: str) -> SimpleNamespace:
         return loss
 
     @compiled
-    def descend(net, first, last):
-        """A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first."""
-        loss = pass_parts(net, first, last, UPDATE_WEIGHTS)
-        if parts(net, last - first) > 1 and math.isfinite(loss):
-            for k in range(net.n_layers):
-                layer = layer_at(net.layers, k)
-                if layer.kind != DROPOUT and not update_from_gradient(net, layer):
-                    net.nonfinite_weights = 1
+    def clip(net):
+        """Gradients times clip_norm / (norm + clip_slack), if that is below 1; the norm is of all of them."""
+        total = 0.0
+        for k in range(net.n_layers):
+            if layer_at(net.layers, k).kind != DROPOUT:
+                total += squares_of_gradient(net, layer_at(net.layers, k))
+        norm = sqrt(total) + net.clip_slack
+        factor = net.clip_norm / norm if norm > net.clip_norm else 1.0
+        for k in range(net.n_layers):
+            if layer_at(net.layers, k).kind != DROPOUT:
+                scale_gradient(layer_at(net.layers, k), factor)
+        return 0
+
+    @compiled
+    def update_all(net):
+        for k in range(net.n_layers):
+            layer = layer_at(net.layers, k)
+            if layer.kind != DROPOUT and not update_from_gradient(net, layer):
+                net.nonfinite_weights = 1
+        return 0
+
+    @compiled
+    def follow(net, k):
+        """What comes after the update: constraints, then the average, whose share is the last of step k's scalars."""
+        share = get_double(net.scalars, (k + 1) * net.n_scalars - 1)
+        for n in range(net.n_layers):
+            layer = layer_at(net.layers, n)
+            if layer.kind == DENSE and net.constrained:
+                constrain(layer)
+            if layer.kind != DROPOUT and net.averages:
+                move_average(layer, share)
+        return 0
+
+    @compiled
+    def descend(net, k, first, last):
+        """A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and
+        one whose gradients may be clipped stores them."""
+        loss = pass_parts(net, first, last, STORE_GRADIENT if net.clips else UPDATE_WEIGHTS)
+        if not math.isfinite(loss):
+            return loss
+        if net.clips:
+            clip(net)
+        if net.clips or parts(net, last - first) > 1:
+            update_all(net)
+        if net.constrained or net.averages:
+            follow(net, k)
         return loss
 
     @inlined
@@ -231,7 +272,7 @@ def make_train(dtype: str) -> Callable[..., Any]:
 
     @inlined
     def begin_step(net, k):
-        if net.order and (k == 0 or net.step == 0):
+        if net.draws_order and (k == 0 or net.step == 0):
             permute(net.seed, net.epoch, net.n_rows, net.order)
         net.first = net.step * net.batch_size
         net.last = min(net.first + net.batch_size, net.n_rows)
@@ -260,7 +301,7 @@ def make_train(dtype: str) -> Callable[..., Any]:
         mode = flush_subnormals()
         for k in range(net.n_steps):
             begin_step(net, k)
-            loss = descend(net, net.first, net.last) if net.weight_sum > 0.0 else 0.0
+            loss = descend(net, k, net.first, net.last) if net.weight_sum > 0.0 else 0.0
             end_step(net, k, loss)
             if net.status != DONE:
                 break
