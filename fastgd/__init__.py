@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .callbacks import TerminateOnNaN as TerminateOnNaN
     from .callbacks import TimeLimit as TimeLimit
     from .config import show_config as show_config
+    from .constraints import MaxNorm as MaxNorm
+    from .constraints import NonNegative as NonNegative
     from .diagnostics import Diagnostics as Diagnostics
     from .diagnostics import diagnose as diagnose
     from .errors import DivergenceError as DivergenceError
@@ -92,7 +94,9 @@ _HOMES = {
     "LayerNorm": "layers",
     "Lion": "optimizers",
     "ModelCheckpoint": "callbacks",
+    "MaxNorm": "constraints",
     "NAdam": "optimizers",
+    "NonNegative": "constraints",
     "NotBuiltError": "errors",
     "ProgressBar": "callbacks",
     "RAdam": "optimizers",
@@ -154,7 +158,9 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "LayerNorm",
     "Lion",
     "ModelCheckpoint",
+    "MaxNorm",
     "NAdam",
+    "NonNegative",
     "NotBuiltError",
     "ProgressBar",
     "RAdam",

@@ -23,7 +23,7 @@ from .optional import import_optional
 if TYPE_CHECKING:
     from ._kernels import Array
 
-__all__ = ["LBFGS", "CoordinateSearch", "Method", "RandomSearch"]
+__all__ = ["LBFGS", "CoordinateSearch", "RandomSearch"]
 
 CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, STOPPED = range(4)
 
@@ -72,6 +72,9 @@ class Method:
 
     # Of a model: there is no rule by which single steps could be made, hence no state that goes with the weights.
     rule: ClassVar[None] = None
+    clip_norm: ClassVar[float] = float("inf")
+    clip_slack: ClassVar[float] = 0.0
+    averages: ClassVar[bool] = False
 
     def __init__(self, tol: float | None, **hyperparameters: Any) -> None:
         self.hyperparameters: dict[str, Any] = hyperparameters
