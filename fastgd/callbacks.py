@@ -845,8 +845,9 @@ class ProgressBar(Callback):
 
     Notes
     -----
-    Drawn between calls into the engine, and never more often than takes a hundredth of the time: after a drawing that
-    took a millisecond, the next waits a tenth of a second.
+    Drawn between calls into the engine, and never more often than takes half a hundredth of the time: after a drawing
+    that took a millisecond, the next waits a fifth of a second. With the first and the last drawing, which are always
+    made, that is less than a hundredth of any fit that lasts for seconds.
 
     Examples
     --------
@@ -855,7 +856,7 @@ class ProgressBar(Callback):
     >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=9, callbacks=[fg.ProgressBar()])  # doctest: +SKIP
     """
 
-    SHARE_OF_TIME = 0.01
+    SHARE_OF_TIME = 0.005
 
     def __init__(self, console: Any = None) -> None:
         self.rich = import_optional("rich.progress", "fg.ProgressBar")
