@@ -31,6 +31,9 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 # A method that only overrides another is described where it was first declared.
 autodoc_inherit_docstrings = False
+# scikit-learn makes these for metadata routing; its documentation has them.
+REQUESTS = [f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score", "transform")]
+autodoc_default_options = {"exclude-members": ", ".join(REQUESTS)}
 numpydoc_show_class_members = False
 # A docstring is there, and its parameters are those of the signature, in that order.
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}

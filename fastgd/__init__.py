@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import diagnostics as diagnostics
     from . import initializers as initializers
     from . import io as io
+    from . import jit as jit
     from . import kernels as kernels
     from . import losses as losses
     from . import metrics as metrics
@@ -93,8 +94,8 @@ _HOMES = {
     "LambdaCallback": "callbacks",
     "LayerNorm": "layers",
     "Lion": "optimizers",
-    "ModelCheckpoint": "callbacks",
     "MaxNorm": "constraints",
+    "ModelCheckpoint": "callbacks",
     "NAdam": "optimizers",
     "NonNegative": "constraints",
     "NotBuiltError": "errors",
@@ -125,6 +126,7 @@ _MODULES = (
     "diagnostics",
     "initializers",
     "io",
+    "jit",
     "kernels",
     "losses",
     "metrics",
@@ -157,8 +159,8 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "LambdaCallback",
     "LayerNorm",
     "Lion",
-    "ModelCheckpoint",
     "MaxNorm",
+    "ModelCheckpoint",
     "NAdam",
     "NonNegative",
     "NotBuiltError",
@@ -182,6 +184,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "diagnostics",
     "initializers",
     "io",
+    "jit",
     "kernels",
     "load",
     "loss",

@@ -53,6 +53,9 @@ __all__ = ["Sequential"]
 # Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
 FLOPS_PER_CALL = 4e9
 
+# Steps in compiled code between two visits to Python, each of some ten microseconds.
+STEPS_IN_COMPILED_CODE = 1024
+
 
 class Sequential:
     """A stack of layers, trained by gradient descent.
@@ -74,7 +77,7 @@ class Sequential:
     n_threads : int or None
         The most threads to use; None: the processors that are there. Work too small to share stays on one thread,
         and results are the same bits for any number.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Attributes
     ----------
@@ -139,13 +142,14 @@ class Sequential:
 
     def _forget(self) -> None:
         """As before any `build`."""
+        self._retire()
         self._network: Network | None = None
         # With the averages of the weights, if there are any, as of that step.
         self._averaged: Network | None = None
         self._averaged_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
-        self._counters = Counters()
+        self._counted = Counters()
         self._scalars = StepScalars(self._optimizer)
         self.history = History()
         self.stop_training = False
@@ -153,6 +157,44 @@ class Sequential:
         # The two sums of a single step, and the same memory as Python reads it fastest.
         self._step_sums = np.zeros((1, 2))
         self._step_view: Any = self._step_sums.reshape(-1).data
+
+    # ----------------------------------------------------------------------------------------------- in compiled code
+    # What `fastgd.jit` was given of the present network.
+    _in_compiled_code: Any = None
+
+    def _embedded(self) -> Any:
+        """The network as compiled code uses it."""
+        network = self._built()
+        if not hasattr(network, "embedded"):
+            remedy = "make the model with backend='cython', and set_weights of this one"
+            raise TypeError(refusal("model", f"one of backend {self.backend!r}", "one of backend 'cython'", remedy))
+        if self._optimizer.averages:
+            remedy = "leave out ema and average"
+            got = "one that predicts by averages of its weights"
+            raise TypeError(refusal("model", got, "one that predicts by its weights", remedy))
+        if self._in_compiled_code is None:
+            self._in_compiled_code = network.embedded(self._next_scalars)
+        return self._in_compiled_code
+
+    def _next_scalars(self) -> tuple[Array, int, int]:
+        """The optimizer's scalars for steps in compiled code, the number of steps before them, and the seed."""
+        counters = self._counters
+        table = self._optimizer.scalars(counters.optimizer_steps + 1, STEPS_IN_COMPILED_CODE)
+        return table, counters.steps, self._seed
+
+    @property
+    def _counters(self) -> Counters:
+        """Where training stands, steps in compiled code included."""
+        if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
+        return self._counted
+
+    def _retire(self) -> None:
+        """What compiled code was given is not this model's any more."""
+        if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
+            self._in_compiled_code.retire()
+        self._in_compiled_code = None
 
     # -------------------------------------------------------------------------------------------- what it consists of
     @property
@@ -199,6 +241,7 @@ class Sequential:
         before, self._optimizer = self._network, chosen
         if before is not None:
             network = self._new_network(self._n_inputs, chosen)
+            self._retire()
             network.set_weights(before.get_weights())
             network.set_statistics(before.get_statistics())
             self._take(network, self._n_inputs)
@@ -327,20 +370,22 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
-        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages)
+        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages, optimizer.accumulate)
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype, step)
         initial = optimizer.initial_states()
         if any(initial.values()):
             layers = self._with_widths(n_inputs)
             shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
             states = [[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()]
-            network.set_slots([*states, *([network.get_weights()] if optimizer.averages else [])])
+            network.set_slots([*states, *network.get_slots()[len(initial) :]])
         return network
 
     def _restart_average(self, network: Network) -> None:
-        """Nothing was averaged yet: the average is the weights themselves."""
+        """The average becomes the weights themselves."""
         if self._optimizer.averages:
-            network.set_slots([*network.get_slots()[:-1], network.get_weights()])
+            slots = network.get_slots()
+            slots[len(self._optimizer.rule.states)] = network.get_weights()
+            network.set_slots(slots)
             self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
@@ -378,7 +423,7 @@ class Sequential:
         if self._averaged is None:
             return network
         if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[-1])
+            self._averaged.set_weights(network.get_slots()[len(self._optimizer.rule.states)])
             self._averaged.set_statistics(network.get_statistics())
             self._averaged_at = self._counters.steps
         return self._averaged
@@ -407,7 +452,7 @@ class Sequential:
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
+        """Replace all weights. The optimizer's state stays as it is; averages of the weights become these.
 
         Parameters
         ----------
@@ -1047,7 +1092,7 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self.get_weights()
+        weights = self.get_weights(averaged=True)
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
         group = 1 if self._loss is None else self._loss.outputs_per_target
         sizes = (self._n_inputs, self._n_outputs)
@@ -1182,7 +1227,7 @@ class Sequential:
         network.set_slots(state["slots"])
         self._forget()
         self._take(network, state["n_inputs"])
-        self._counters = state["counters"]
+        self._counted = state["counters"]
         self.history = state["history"]
 
     def _resume(self, path: str, rows: Rows, batches: tuple[int, int, bool], hooks: CallbackList | None) -> None:
@@ -1231,5 +1276,5 @@ class Sequential:
         self.__init__(settings.pop("layers"), **settings)  # type: ignore[misc]
         if "weights" in state:
             self._adopt(state)
-        self._counters = state["counters"]
+        self._counted = state["counters"]
         self.history = state["history"]

@@ -116,7 +116,7 @@ OPTIMIZERS = [
     optimizers.Optimizer("momentum", learning_rate=0.25, momentum=0.5, gain=1.0, weight_decay=0.125),
     fg.AdamW(weight_decay=0.25),
     fg.Adam(ema=0.75, clip_norm=0.5),
-    fg.SGD(average=3),
+    fg.SGD(average=3, accumulate=2),
     *(optimizer_named(name, **HYPERPARAMETERS[name]) for name in OPTIMIZER_NAMES),
     *(fg.SGD(schedule) for schedule in SCHEDULES),
 ]
@@ -341,7 +341,11 @@ def test_every_layer_goes_on_from_any_batch(backend, tmp_path):
 
 
 @each_backend
-@pytest.mark.parametrize("optimizer", [fg.Adam(ema=0.75), fg.SGD(0.5, average=6), fg.SGD(0.5, clip_norm=0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer",
+    [fg.Adam(ema=0.75), fg.SGD(0.5, average=6), fg.SGD(0.5, clip_norm=0.1), fg.Adam(accumulate=2, ema=0.5)],
+    ids=repr,
+)
 def test_averages_norms_and_constraints_go_on_from_any_batch(optimizer, backend, tmp_path):
     """An average begins anew with weights that are set; not with those of a file."""
     X, y = rows()

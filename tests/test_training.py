@@ -56,13 +56,6 @@ def classifier(backend, dtype="float64", optimizer=None, seed=3, sizes=(4, 8, 3)
 
 
 # --------------------------------------------------------------------------------------------------- batches
-@pytest.fixture
-def threads_for_any_work(monkeypatch):
-    """Small work stays on one thread, unless the limits are lifted."""
-    for name in ("fastgd.threads.FLOPS_OF_STEP", "fastgd.threads.FLOPS_OF_CALL", "fastgd.model.FLOPS_OF_CALL"):
-        monkeypatch.setattr(name, 1.0)
-
-
 @each_backend
 @pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (7, 7), (60, 60), (None, 60)])
 def test_fit_takes_the_steps_of_its_batches(batch_size, size, backend):
@@ -225,6 +218,20 @@ def test_a_layer_beyond_the_cache_has_the_bits_of_its_kernels(sizes, n, dtype):
     for w, gradient in zip(before, expected, strict=True):
         fg.kernels.parameter_update(w, gradient, [np.zeros_like(w), np.zeros_like(w)], optimizer)
     assert_same_bits(model.get_weights(), before, "weights after a step")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_penalty_of_layers_beyond_the_cache_is_of_their_weights(n_threads, dtype, backend, threads_for_any_work):
+    """Of sizes that fill no panel: whatever pads weights is no part of them. The loss is that before each step."""
+    x, y = blobs(12, 4, 3)
+    sizes, options = (4, 300, 251, 3), {"optimizer": fg.SGD(0.25), "penalty": fg.L2(2**-5)}
+    model = classifier(backend, dtype=dtype, sizes=sizes, n_threads=n_threads, **options)
+    for _ in range(3):
+        expected = model.evaluate(x, y)["loss"]
+        loss = model.fit(x, y, batch_size=None, verbose=0).history["loss"][-1]
+        np.testing.assert_allclose(loss, expected, rtol=12 * np.finfo(dtype).eps)
 
 
 @each_backend

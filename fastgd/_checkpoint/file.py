@@ -2,8 +2,8 @@
 
 Tensors
     ``layers.0.W``, ``layers.0.b``; the optimizer's state ``optimizer.m.layers.0.W``; averages of weights
-    ``average.layers.0.W``; the history ``epochs``, ``history.loss``; arrays of callbacks' states
-    ``callbacks.0.best_weights.0``.
+    ``average.layers.0.W``; gradients summed up so far ``accumulated.layers.0.W``; the history ``epochs``,
+    ``history.loss``; arrays of callbacks' states ``callbacks.0.best_weights.0``.
 Metadata ``fastgd``
     Format version, configuration, counters, states of callbacks.
 
@@ -52,9 +52,9 @@ class Damaged(ValueError):
 
 
 def slots_of(optimizer: Optimizer | Method) -> list[str]:
-    """What stands before a weight's name for the arrays that go with it: states of the rule, and the average."""
+    """What stands before a weight's name for the arrays that go with it: states of the rule, averages, open sums."""
     states = [f"optimizer.{state}" for state in optimizer.initial_states()]
-    return [*states, "average"] if optimizer.averages else states
+    return [*states, *["average"] * optimizer.averages, *["accumulated"] * (optimizer.accumulate > 1)]
 
 
 # --------------------------------------------------------------------------------------------------------- writing
