@@ -402,8 +402,8 @@ class EarlyStopping(Monitor):
     baseline : float, optional
         A value that has to be surpassed before anything counts.
     restore_best_weights : bool
-        Whether the model ends with the weights of its best epoch, however training ends short of an error. The
-        optimizer's state stays that of the last.
+        Whether the model ends with the weights of its best epoch, however training ends short of an error; where
+        weights are averaged, with their averages. The optimizer's state stays that of the last.
     start_from_epoch : int
         Epochs of this fit to let pass first.
 
@@ -474,7 +474,8 @@ class EarlyStopping(Monitor):
         if self.better(value, self.best):
             self.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
-                self.best_weights = self.model.get_weights()
+                # What was evaluated, where weights are averaged.
+                self.best_weights = self.model.get_weights(averaged=True)
             if self.baseline is None or self.better(value, self.baseline):
                 self.wait = 0
         elif self.wait >= max(1, self.patience):
@@ -844,8 +845,9 @@ class ProgressBar(Callback):
 
     Notes
     -----
-    Drawn between calls into the engine, and never more often than takes a hundredth of the time: after a drawing that
-    took a millisecond, the next waits a tenth of a second.
+    Drawn between calls into the engine, and never more often than takes half a hundredth of the time: after a drawing
+    that took a millisecond, the next waits a fifth of a second. With the first and the last drawing, which are always
+    made, that is less than a hundredth of any fit that lasts for seconds.
 
     Examples
     --------
@@ -854,7 +856,7 @@ class ProgressBar(Callback):
     >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=9, callbacks=[fg.ProgressBar()])  # doctest: +SKIP
     """
 
-    SHARE_OF_TIME = 0.01
+    SHARE_OF_TIME = 0.005
 
     def __init__(self, console: Any = None) -> None:
         self.rich = import_optional("rich.progress", "fg.ProgressBar")

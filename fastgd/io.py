@@ -133,7 +133,7 @@ def _of_torch_module(name: str, parts: dict[str, Array]) -> list[Array]:
 
 
 def to_torch(model: Sequential, names: Sequence[str] | None = None) -> dict[str, Array]:
-    """The weights as a state dictionary of PyTorch.
+    """The weights that the model predicts with, averages if it has them, as a state dictionary of PyTorch.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def to_torch(model: Sequential, names: Sequence[str] | None = None) -> dict[str,
     >>> {name: array.shape for name, array in fg.io.to_torch(model).items()}
     {'0.weight': (8, 4), '0.bias': (8,), '3.weight': (1, 8), '3.bias': (1,)}
     """
-    arrays = iter(model.get_weights())
+    arrays = iter(model.get_weights(averaged=True))
     learning = [layer for layer in model.layers if layer.parameter_shapes(1)]
     names = _torch_numbers(model) if names is None else names
     if len(names) != len(learning):
@@ -272,7 +272,7 @@ def _of_keras_paths(weights: Mapping[str, Any]) -> list[Array]:
 
 
 def to_keras(model: Sequential) -> list[Array]:
-    """The weights as Keras's ``model.set_weights`` takes them: in the order and layout they have here.
+    """The weights that the model predicts with, as Keras's ``model.set_weights`` takes them: in the layout of here.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def to_keras(model: Sequential) -> list[Array]:
     >>> [array.shape for array in fg.io.to_keras(model)]
     [(4, 8), (8,), (8, 1), (1,)]
     """
-    return model.get_weights()
+    return model.get_weights(averaged=True)
 
 
 # --------------------------------------------------------------------------------------------------- scikit-learn

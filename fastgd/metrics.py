@@ -292,7 +292,6 @@ class Outcome:
 
     Attributes
     ----------
-    X : ndarray
     labels : ndarray of shape (n,) or (n, n_outputs), or None
         Classes, of one or of several outputs; None for a loss without classes.
     targets, predictions : ndarray of shape (n, n_outputs)
@@ -303,7 +302,6 @@ class Outcome:
     loss : Loss
     """
 
-    X: Array
     labels: Array | None
     targets: Array
     predictions: Array
@@ -318,7 +316,6 @@ class Outcome:
         targets = y.astype(float) if y.ndim == 2 else y[:, None].astype(float)
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         return cls(
-            rows.X,
             classes_of(y, loss),
             targets,
             predictions.astype(float),
@@ -433,7 +430,8 @@ def _scorer(scorer: Any, loss: Loss) -> Measure:
     def measure(outcome: Outcome) -> float:
         y, predicted = _as_of_sklearn(outcome)
         weights = dict(sample_weight=outcome.weights) if outcome.weighted else {}
-        return float(scorer(_estimator(outcome, predicted), outcome.X, y, **weights))
+        # What predicts has predicted already, and all that is asked of X is how long it is.
+        return float(scorer(_estimator(outcome, predicted), range(len(y)), y, **weights))
 
     return measure
 

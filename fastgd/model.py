@@ -384,7 +384,7 @@ class Sequential:
         """The average becomes the weights themselves."""
         if self._optimizer.averages:
             slots = network.get_slots()
-            slots[len(self._optimizer.rule.states)] = network.get_weights()
+            slots[len(self._optimizer.initial_states())] = network.get_weights()
             network.set_slots(slots)
             self._averaged_at = -1
 
@@ -423,7 +423,7 @@ class Sequential:
         if self._averaged is None:
             return network
         if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[len(self._optimizer.rule.states)])
+            self._averaged.set_weights(network.get_slots()[len(self._optimizer.initial_states())])
             self._averaged.set_statistics(network.get_statistics())
             self._averaged_at = self._counters.steps
         return self._averaged
@@ -618,7 +618,12 @@ class Sequential:
             return {}
         from .metrics import Outcome
 
-        predictions = self._forward(rows.X, None, True, len(self._layers) - 1)
+        network, last = self._asked(), len(self._layers) - 1
+        predictions = np.empty((len(rows), self._n_outputs), self._dtype)
+        for piece in self._pieces(rows.X):
+            X = rows.X[piece]
+            n_threads = self._team(self._flops(X))
+            network.predict(X, predictions[piece], link=True, layer=last, n_threads=n_threads)
         outcome = Outcome.of_rows(rows, predictions, self._loss_for_use())
         return {name: measure(outcome) for name, measure in measures.items()}
 
@@ -1156,9 +1161,9 @@ class Sequential:
         Notes
         -----
         A safetensors file. Its tensors are the weights, ``layers.0.W`` of shape (n_inputs, n_outputs) and
-        ``layers.0.b``, the optimizer's state and the history; its metadata, as JSON, the configuration, the
-        counters that orders of rows and schedules depend on, and the states of the callbacks of the last `fit`. Of a
-        learning rate that is a function only its name is written: see `fastgd.load`.
+        ``layers.0.b``, the optimizer's state, averages of the weights and the history; its metadata, as JSON, the
+        configuration, the counters that orders of rows and schedules depend on, and the states of the callbacks of the
+        last `fit`. Of a learning rate that is a function only its name is written: see `fastgd.load`.
 
         Examples
         --------
@@ -1202,7 +1207,9 @@ class Sequential:
 
     def _read(self, reader: Reader) -> dict[str, Any]:
         """The state in a file, if it is one of such a model."""
-        return reader.read(self._layout(reader.n_inputs), tuple(self._optimizer.initial_states()), self._dtype.name)
+        from ._checkpoint.file import slots_of
+
+        return reader.read(self._layout(reader.n_inputs), slots_of(self._optimizer), self._dtype.name)
 
     def _layout(self, n_inputs: int) -> Layout:
         """Name, shape and whether it is learnt of each array of `get_weights`, as a file has them."""

@@ -504,8 +504,9 @@ class Optimizer:
                 f"scalars: got first_step={first_step}, n_steps={n_steps}, "
                 "expected first_step of at least 1 and n_steps of at least 0"
             )
-        steps = numpy.arange(first_step, first_step + n_steps)
-        t = 1.0 + (steps - 1) // self.accumulate
+        # A row for each change of weights: what is computed for a run of them takes their numbers to be consecutive.
+        first = (first_step - 1) // self.accumulate
+        t = 1.0 + numpy.arange(first, (first_step + n_steps - 2) // self.accumulate + 1)
         values = dict(self.hyperparameters)
         rate = values.get("learning_rate")
         if rate is not None:
@@ -513,13 +514,15 @@ class Optimizer:
         values |= self.each_step(t, rate)
         forms = self._restraints(rate) if isinstance(self.rule, RestrainedRule) else [{}]
         n_scalars = len(self.rule.scalars)
-        table = numpy.empty((n_steps, n_scalars * len(forms) + self.averages + (self.accumulate > 1)))
+        table = numpy.empty((len(t), n_scalars * len(forms) + self.averages + (self.accumulate > 1)))
         for k, form in enumerate(forms):
             for column, name in enumerate(self.rule.scalars, k * n_scalars):
                 table[:, column] = form[name] if name in form else values[name]
         if self.averages:
             table[:, n_scalars * len(forms)] = self._newest_shares(t)
         if self.accumulate > 1:
+            steps = numpy.arange(first_step, first_step + n_steps)
+            table = table[(steps - 1) // self.accumulate - first]
             table[:, -1] = steps % self.accumulate == 0
         return table
 

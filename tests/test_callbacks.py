@@ -340,16 +340,16 @@ def test_a_bar_shows_where_training_is():
         assert part in text
 
 
-def test_a_bar_takes_a_hundredth_of_the_time():
-    """By a clock that goes a second for each look: a drawing takes one, so the next comes a hundred later."""
+def test_a_bar_takes_half_a_hundredth_of_the_time():
+    """By a clock that goes a second for each look: a drawing takes one, so the next comes two hundred later."""
     rich = pytest.importorskip("rich.console")
     bar = fg.ProgressBar(rich.Console(file=io.StringIO()))
     bar.clock = Slow()
     drawn = []
     original, bar._draw = bar._draw, lambda: (drawn.append(1), original())
     cut = fg.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-    classifier().fit(*rows(), epochs=250, callbacks=[bar, cut])
-    assert len(drawn) == 4   # At the first, after 103 and 206 looks, and at the end.
+    classifier().fit(*rows(), epochs=450, callbacks=[bar, cut])
+    assert len(drawn) == 4  # At the first, after 203 and 406 looks, and at the end.
 
 
 def test_lines_and_callbacks_go_together(capsys):

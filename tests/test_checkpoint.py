@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from tolerances import assert_same_bits
 
 import fastgd as fg
-from fastgd import layers, methods, optimizers, penalties, schedules
+from fastgd import constraints, layers, methods, optimizers, penalties, schedules
 from fastgd._checkpoint import atomic
 from fastgd._checkpoint.configuration import KNOWN, REGISTRIES, from_plain, to_plain
 from fastgd._formula import ACTIVATIONS, LOSSES
@@ -115,6 +115,8 @@ OPTIMIZERS = [
     *(make(clip_value=0.5) for make in optimizers.BY_NAME.values() if make is not optimizers.Rprop),
     optimizers.Optimizer("momentum", learning_rate=0.25, momentum=0.5, gain=1.0, weight_decay=0.125),
     fg.AdamW(weight_decay=0.25),
+    fg.Adam(ema=0.75, clip_norm=0.5),
+    fg.SGD(average=3, accumulate=2),
     *(optimizer_named(name, **HYPERPARAMETERS[name]) for name in OPTIMIZER_NAMES),
     *(fg.SGD(schedule) for schedule in SCHEDULES),
 ]
@@ -127,6 +129,8 @@ OBJECTS = [
     fg.LBFGS(memory=3, tol=1e-3),
     fg.RandomSearch(0.5, local=True, seed=7),
     fg.CoordinateSearch(0.5, shrink=0.25),
+    fg.MaxNorm(2.0),
+    fg.NonNegative(),
     fg.L1(0.5),
     fg.L2(0.25),
     fg.ElasticNet(l1=0.5, l2=0.25),
@@ -136,6 +140,7 @@ OBJECTS = [
     fg.LayerNorm(eps=1e-3, activation=fg.activations.leaky_relu(slope=0.5)),
     fg.Dense(3),
     fg.Dense(5, activation=fg.activations.elu(alpha=0.5), penalty=fg.L1(0.1), initializer="he_normal"),
+    fg.Dense(5, constraint=fg.MaxNorm(0.5)),
 ]
 
 
@@ -149,9 +154,10 @@ def test_an_object_is_made_again_from_plain_data(made):
 def test_every_class_that_can_be_saved_is_tried():
     """What a module gets in addition is known, and has its example above."""
     tried = {type(made).__name__ for made in OBJECTS}
-    bare = {"Layer", "Method", "Penalty", "Schedule"}
+    bare = {"Constraint", "Layer", "Method", "Penalty", "Schedule"}
     assert set(KNOWN) - bare <= tried
-    exported = {name for module in (layers, methods, optimizers, penalties, schedules) for name in module.__all__}
+    modules = (constraints, layers, methods, optimizers, penalties, schedules)
+    exported = {name for module in modules for name in module.__all__}
     assert set(KNOWN) == {name for name in exported if name[0].isupper()}
     assert {made.kind for made in OBJECTS if hasattr(made, "kind")} == set(REGISTRIES) - {"optimizer rule"}
 
@@ -331,6 +337,42 @@ def test_every_layer_goes_on_from_any_batch(backend, tmp_path):
 
     fit = lambda model, **given: model.fit(X, y, epochs=4, batch_size=5, **given)  # noqa: E731
     for steps in (3, 10):
+        assert_resumes(make, fit, steps, tmp_path / f"{steps}")
+
+
+@each_backend
+@pytest.mark.parametrize(
+    "optimizer",
+    [fg.Adam(ema=0.75), fg.SGD(0.5, average=6), fg.SGD(0.5, clip_norm=0.1), fg.Adam(accumulate=2, ema=0.5)],
+    ids=repr,
+)
+def test_averages_norms_and_constraints_go_on_from_any_batch(optimizer, backend, tmp_path):
+    """An average begins anew with weights that are set; not with those of a file."""
+    X, y = rows()
+
+    def make():
+        layers = [fg.Dense(6, "tanh", constraint=fg.MaxNorm(0.5)), fg.BatchNorm(), fg.Dense(3)]
+        return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=copy.deepcopy(optimizer), backend=backend)
+
+    def fit(model, **given):
+        return model.fit(X, y, epochs=4, batch_size=5, validation_data=(X, y), **given)
+
+    for steps in (3, 8, 15):
+        whole = assert_resumes(make, fit, steps, tmp_path / f"{steps}")
+        whole.save(tmp_path / "whole")
+        assert_same_bits(fg.load(tmp_path / "whole").predict(X), whole.predict(X))
+
+
+@each_backend
+@pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
+def test_sparse_rows_go_on_from_any_batch(rule, backend, tmp_path):
+    """Columns that wait for what has happened meanwhile are made up for when the model is saved."""
+    sparse = pytest.importorskip("scipy.sparse")
+    dense, y = rows()
+    X = sparse.csr_array(np.where(dense > 0.75, dense, 0.0))
+    make = lambda: classifier(backend, optimizer=optimizer_named(rule, **HYPERPARAMETERS[rule]))  # noqa: E731
+    fit = lambda model, **given: model.fit(X, y, epochs=4, batch_size=5, metrics=["accuracy"], **given)  # noqa: E731
+    for steps in (7, 10):
         assert_resumes(make, fit, steps, tmp_path / f"{steps}")
 
 

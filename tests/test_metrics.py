@@ -244,3 +244,14 @@ def test_parameters_have_ranges():
         metrics.top_k_accuracy(k=0)
     with pytest.raises(ValueError, match=r"metric: got y of \(3,\), predictions of \(2, 2\)"):
         metrics.accuracy([0, 1, 1], [0.5, 0.5])
+
+
+def test_sparse_rows_are_measured_as_dense_ones_are():
+    """By metrics, scorers and functions."""
+    sparse = pytest.importorskip("scipy.sparse")
+    dense, y = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0], [3.0, 0.0]]), np.array([0, 1, 0, 1])
+    model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", dtype="float64", backend="numpy").build(2)
+    metrics = ["accuracy", "auc", "neg_log_loss", lambda y, prediction: float(np.mean(y == prediction))]
+    of_dense, of_sparse = (model.evaluate(X, y, metrics=metrics) for X in (dense, sparse.csr_array(dense)))
+    assert of_dense == of_sparse
+    assert len(of_dense) == 1 + len(metrics)

@@ -311,3 +311,14 @@ def test_a_rule_without_learning_rate_says_so():
 
     with pytest.raises(AttributeError, match="optimizer 'sgd' has no learning rate"):
         _ = Sign().learning_rate
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_scalars_of_accumulated_batches_are_those_of_the_change_they_lead_to(name):
+    """In runs that begin amid a change, too; the last column says which batch completes one."""
+    make = BY_NAME[name]
+    of_changes = make().scalars(1, 3)
+    table = make(accumulate=3).scalars(2, 8)
+    assert np.array_equal(table[:, :-1], of_changes[[0, 0, 1, 1, 1, 2, 2, 2]])
+    assert table[:, -1].tolist() == [0, 1, 0, 0, 1, 0, 0, 1]
+    assert make(accumulate=3).scalars(2, 0).shape == (0, table.shape[1])

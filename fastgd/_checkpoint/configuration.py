@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, methods, optimizers, penalties, schedules
+from .. import constraints, layers, methods, optimizers, penalties, schedules
 from .._formula import ACTIVATIONS, LOSSES, OPTIMIZERS, OptimizerRule
 from .._formula.declare import Declaration, Registry
 from ..errors import refusal
@@ -23,7 +23,7 @@ from ..initializers import INITIALIZERS
 
 KNOWN: dict[str, type] = {
     name: found
-    for module in (layers, methods, optimizers, penalties, schedules)
+    for module in (constraints, layers, methods, optimizers, penalties, schedules)
     for name in module.__all__
     if inspect.isclass(found := getattr(module, name))
 }

@@ -1,8 +1,9 @@
 """A saved model as a safetensors file: named arrays, and one piece of JSON that says what they are of.
 
 Tensors
-    ``layers.0.W``, ``layers.0.b``; the optimizer's state ``optimizer.m.layers.0.W``; the history
-    ``epochs``, ``history.loss``; arrays of callbacks' states ``callbacks.0.best_weights.0``.
+    ``layers.0.W``, ``layers.0.b``; the optimizer's state ``optimizer.m.layers.0.W``; averages of weights
+    ``average.layers.0.W``; gradients summed up so far ``accumulated.layers.0.W``; the history ``epochs``,
+    ``history.loss``; arrays of callbacks' states ``callbacks.0.best_weights.0``.
 Metadata ``fastgd``
     Format version, configuration, counters, states of callbacks.
 
@@ -28,6 +29,8 @@ from .configuration import from_plain, to_plain
 
 if TYPE_CHECKING:
     from .._kernels import Array
+    from ..methods import Method
+    from ..optimizers import Optimizer
 
 FORMAT_VERSION = 1
 METADATA = "fastgd"
@@ -46,6 +49,12 @@ Layout = list[tuple[str, tuple[int, ...], bool]]
 
 class Damaged(ValueError):
     """A file that is not what fastgd writes."""
+
+
+def slots_of(optimizer: Optimizer | Method) -> list[str]:
+    """What stands before a weight's name for the arrays that go with it: states of the rule, averages, open sums."""
+    states = [f"optimizer.{state}" for state in optimizer.initial_states()]
+    return [*states, *["average"] * optimizer.averages, *["accumulated"] * (optimizer.accumulate > 1)]
 
 
 # --------------------------------------------------------------------------------------------------------- writing
@@ -67,8 +76,8 @@ def write(path: str, state: State, layout: Layout, callbacks: Sequence[tuple[str
     names = [name for name, _, learnt in layout if learnt]
     tensors = dict(zip(names, state["weights"], strict=True))
     tensors.update(zip([name for name, _, learnt in layout if not learnt], state["statistics"], strict=True))
-    for slot, arrays in zip(settings["optimizer"].initial_states(), state["slots"], strict=True):
-        tensors.update({f"optimizer.{slot}.{name}": array for name, array in zip(names, arrays, strict=True)})
+    for slot, arrays in zip(slots_of(settings["optimizer"]), state["slots"], strict=True):
+        tensors.update({f"{slot}.{name}": array for name, array in zip(names, arrays, strict=True)})
     tensors["epochs"] = np.array(history.epochs, np.int64)
     tensors.update({f"history.{name}": np.array(values) for name, values in history.history.items()})
     kept = [[name, _without_arrays(f"callbacks.{k}", given, tensors)] for k, (name, given) in enumerate(callbacks)]
@@ -233,7 +242,7 @@ class Reader:
         except RecursionError:
             raise self._damaged(name, "lists in lists without end", "what fastgd writes") from None
 
-    def read(self, layout: Layout, states: Names, dtype: str) -> State:
+    def read(self, layout: Layout, slots: Names, dtype: str) -> State:
         """Everything else that a pickled model has.
 
         Raises
@@ -243,18 +252,18 @@ class Reader:
         """
         arrays = {name: (shape, dtype) for name, shape, _ in layout}
         learnt = [name for name, _, is_learnt in layout if is_learnt]
-        slots = {f"optimizer.{state}.{name}": arrays[name] for state in states for name in learnt}
+        beside = {f"{slot}.{name}": arrays[name] for slot in slots for name in learnt}
         n_epochs = self.tensors.get("epochs", ((0,), ""))[0]
         history = {f"history.{name}": (n_epochs[:1], "float64") for name in self.history_names}
         kept = self._arrays_of_callbacks(list(arrays.values()))
-        self._compare({**arrays, **slots, **history, **kept, "epochs": (n_epochs[:1], "int64")})
-        read = {name: self._finite(name) for name in (*arrays, *slots, *kept)}
+        self._compare({**arrays, **beside, **history, **kept, "epochs": (n_epochs[:1], "int64")})
+        read = {name: self._finite(name) for name in (*arrays, *beside, *kept)}
         self._give_arrays(read)
         return dict(
             n_inputs=self.n_inputs,
             weights=[read[name] for name in learnt],
             statistics=[read[name] for name, _, is_learnt in layout if not is_learnt],
-            slots=[[read[f"optimizer.{state}.{name}"] for name in learnt] for state in states],
+            slots=[[read[f"{slot}.{name}"] for name in learnt] for slot in slots],
             counters=self.counters,
             history=self._history(),
         )
