@@ -288,7 +288,7 @@ def _of_activation(activation: Activation, points: Any, settings: _Settings, bac
 
 
 def _of_loss(loss: Loss, scores: Any, targets: Any, settings: _Settings, backend: str) -> CheckedArray:
-    """The gradient by the scores, row by row."""
+    """The gradient by the scores: row by row, or all rows at once if they are compared with each other."""
     draw = settings.draw
     each = loss.outputs_per_target
     outputs = -(-OUTPUTS // each) * each
@@ -298,16 +298,18 @@ def _of_loss(loss: Loss, scores: Any, targets: Any, settings: _Settings, backend
     shape = len(z), z.shape[1] // each
     rows = _example_targets(draw, loss.target, shape) if targets is None else real_array(targets, "y")
     compared = []
-    for k in range(len(z)):
-        target = rows[k : k + 1]
+    at_once = len(z) if loss.compares_rows else 1
+    for first in range(0, len(z), at_once):
+        batch, target = z[first : first + at_once], rows[first : first + at_once]
 
-        def value(row: Array, target: Array = target) -> float:
-            return kernels.loss_gradient(row.reshape(1, -1), target, loss, backend=backend)[0]
+        def value(flat: Array, shape: tuple[int, ...] = batch.shape, target: Array = target) -> float:
+            return kernels.loss_gradient(flat.reshape(shape), target, loss, backend=backend)[0]
 
-        gradient = kernels.loss_gradient(z[k : k + 1], target, loss, backend=backend)[1][0]
-        for column in range(z.shape[1]):
-            where, along = f"score [{k}, {column}]", np.eye(z.shape[1])[column]
-            compared.append(_derivative(where, value, z[k], along, float(gradient[column]), settings.tol))
+        gradient = kernels.loss_gradient(batch, target, loss, backend=backend)[1]
+        for k, along in enumerate(np.eye(batch.size)):
+            row, column = divmod(k, z.shape[1])
+            where, slope = f"score [{first + row}, {column}]", float(gradient[row, column])
+            compared.append(_derivative(where, value, batch.ravel(), along, slope, settings.tol))
     return _summed_up(loss.name, z.shape, compared, len(compared))
 
 
@@ -332,6 +334,7 @@ def _example_targets(draw: np.random.Generator, kind: str, shape: tuple[int, ...
         "sign": lambda: np.sign(numbers),
         "class": lambda: draw.integers(shape[1], size=shape[0]),
         "label": lambda: draw.integers(shape[1], size=shape[0]),
+        "identity": lambda: np.arange(shape[0]) // 2,
     }
     return kinds[kind]()
 

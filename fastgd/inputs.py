@@ -317,11 +317,13 @@ def read_targets(
     array = real_array(y, name)
     by_class, n_targets = loss.by_class, n_outputs // loss.outputs_per_target
     if array.ndim not in (1, 2):
-        expected = f"shape ({n_rows},)" if by_class or n_targets == 1 else f"shape ({n_rows}, {n_targets})"
+        expected = f"shape ({n_rows},)" if loss.takes_labels or n_targets == 1 else f"shape ({n_rows}, {n_targets})"
         raise ValueError(refusal(name, f"shape {array.shape}", expected, "pass one target for each row of X"))
     if len(array) != n_rows:
         expected = f"{n_rows}, one for each row of X"
         raise ValueError(refusal(name, f"{len(array)} rows", expected, "pass X and y of the same length"))
+    if loss.compares_rows:
+        return _identities(array, loss, n_rows, name)
     if by_class and array.ndim == 1:
         return _labels(array, loss, n_outputs, name)
     if array.ndim == 1 and n_targets == 1:
@@ -364,6 +366,18 @@ def _labels(array: Array, loss: Loss, n_outputs: int, name: str) -> Array:
             row = int(wrong[0])
             remedy = f"{NUMBER_CLASSES}; or give the last layer as many units as there are classes"
             raise ValueError(refusal(f"{name}[{row}]", str(array[row]), expected, remedy))
+    return np.ascontiguousarray(array, np.intp)
+
+
+def _identities(array: Array, loss: Loss, n_rows: int, name: str) -> Array:
+    """Integers that are the same for rows that belong together."""
+    expected = f"one whole number for each of {n_rows} rows, the same for rows that belong together ({loss.name})"
+    if array.shape != (n_rows,):
+        remedy = f"{name}.ravel()" if array.size == n_rows else f"np.unique({name}, axis=0, return_inverse=True)[1]"
+        raise ValueError(refusal(name, f"shape {array.shape}", expected, remedy))
+    if array.dtype.kind == "f":
+        remedy = f"{name}.astype(int), or np.unique({name}, return_inverse=True)[1]"
+        raise TypeError(refusal(name, f"dtype {array.dtype}", expected, remedy))
     return np.ascontiguousarray(array, np.intp)
 
 

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ._formula import Activation, Loss, OptimizerRule
 from ._kernels import get_backend
 from ._kernels.contracts import CONTRACTS
@@ -199,8 +201,10 @@ def loss_gradient(
     chosen = read_loss_of(n_outputs, loss, "columns of scores")
     rows = read_targets(targets, chosen, n_rows, n_outputs, scores.dtype, module.first_nonfinite, "targets")
     weights = read_weights(sample_weight, None, rows, chosen, n_outputs)
-    given, sizes = contract.read(scores=scores, targets=rows, sample_weight=weights)
-    d_scores: Array = contract.write(given, sizes, out=out)["out"]
+    # Integers that only tell which rows belong together are bounded by nothing.
+    bounded = np.zeros_like(rows) if chosen.compares_rows else rows
+    given, sizes = contract.read(scores=scores, targets=bounded, sample_weight=weights)
+    d_scores: Array = contract.write({**given, "targets": rows}, sizes, out=out)["out"]
     return module.loss_gradient(scores, rows, chosen, weights, d_scores), d_scores
 
 

@@ -12,6 +12,7 @@ from ._formula import exp, expm1, log1p, loss, minimum, rowwise_loss, tanh
 __all__ = [
     "binary_cross_entropy",
     "binary_focal_cross_entropy",
+    "contrastive",
     "cosine_similarity",
     "epsilon_insensitive",
     "expectile",
@@ -37,6 +38,7 @@ __all__ = [
     "softmax_focal_cross_entropy",
     "squared_epsilon_insensitive",
     "squared_hinge",
+    "triplet",
     "tweedie",
 ]
 
@@ -1166,5 +1168,106 @@ Examples
 >>> history = model.fit(X, y, epochs=200, batch_size=None)
 >>> bool(np.all(abs(model.predict(X[:1]) - np.quantile(y, [0.25, 0.75])) < 0.05))
 True
+""",
+)
+
+contrastive = rowwise_loss(
+    "contrastive",
+    link="linear",
+    target="identity",
+    module=__name__,
+    parameters={"margin": 1.0},
+    ranges={"margin": "(0, inf)"},
+    doc="""\
+Contrastive loss of all pairs of rows in a batch: ``l = d^2 / 2`` for the same, ``max(0, margin - d)^2 / 2`` for others.
+
+d is the Euclidean distance of two rows of scores, which a model learns to place: near each other what belongs
+together, at least the margin apart what does not. Targets are integers (n,), equal for rows that belong together.
+
+Parameters
+----------
+margin : float
+    How far apart rows that do not belong together have to be.
+
+Raises
+------
+ValueError
+    If `margin` is not positive or not finite.
+
+Notes
+-----
+A row's loss is the mean over the other rows of its batch, so that what is reported is the mean over all pairs; rows
+without weight take no part, and others weigh in pairs too. A batch of one row costs nothing. `evaluate` compares all
+rows it is given with each other, in a time that grows with their square.
+
+The derivative by the scores z is z - z' for a pair of the same, and ``-(margin - d) (z - z') / d`` for another that is
+too near; 0 where d is 0, so two rows in one place do not part. `predict` gives the scores.
+
+References
+----------
+Hadsell, Chopra & LeCun, Dimensionality reduction by learning an invariant mapping, CVPR 2006.
+
+Examples
+--------
+Distances are 1 between the first two, which are the same, and 3 and 2 from the third:
+
+>>> import fastgd as fg
+>>> scores, targets = [[0.0], [1.0], [3.0]], [7, 7, 4]
+>>> loss = fg.losses.contrastive(margin=2.5)
+>>> value, gradient = fg.kernels.loss_gradient(scores, targets, loss, backend="numpy")
+>>> round(value, 4)  # (1 / 2 + 0 + 0.25 / 2) / 3
+0.2083
+""",
+)
+
+triplet = rowwise_loss(
+    "triplet",
+    link="linear",
+    target="identity",
+    module=__name__,
+    parameters={"margin": 1.0, "hardest": False},
+    ranges={"margin": "(0, inf)", "hardest": "True or False"},
+    doc="""\
+Triplet loss over the rows of a batch: l = mean of max(0, margin + d(a, p) - d(a, n)) over all p and n.
+
+a is the row, p another one that belongs together with it, n one that does not, and d the Euclidean distance of two
+rows of scores: what belongs together is to be nearer than anything else, by the margin. Targets are integers (n,),
+equal for rows that belong together.
+
+Parameters
+----------
+margin : float
+    By how much nearer.
+hardest : bool
+    Whether only the farthest p and the nearest n count.
+
+Raises
+------
+ValueError
+    If `margin` is not positive or not finite, or `hardest` neither True nor False.
+
+Notes
+-----
+A row that is alone of its kind in the batch, or in a batch of one kind, has a loss of 0: batches should hold several
+rows of each of several kinds. Rows without weight take no part, and p and n are averaged by their weights. `evaluate`
+compares all rows it is given with each other, in a time that grows with their square, or their cube without `hardest`.
+
+The derivative by d(a, p) is 1 and by d(a, n) is -1 where the triplet counts; rows in one place do not part. PyTorch's
+TripletMarginLoss is handed the triplets themselves; of all that a batch holds it would report the mean as this does,
+where each kind has as many rows as any other.
+
+References
+----------
+Schroff, Kalenichenko & Philbin, FaceNet: a unified embedding for face recognition and clustering, CVPR 2015.
+Hermans, Beyer & Leibe, In defense of the triplet loss for person re-identification, 2017 (the hardest of a batch).
+
+Examples
+--------
+>>> import fastgd as fg
+>>> scores, targets = [[0.0], [1.0], [3.0]], [7, 7, 4]
+>>> loss = fg.losses.triplet(margin=2.5)
+>>> value, gradient = fg.kernels.loss_gradient(scores, targets, loss, backend="numpy")
+>>> round(value, 4)  # (2.5 + 1 - 3, 2.5 + 1 - 2, and 0 for the third, which is alone) / 3
+0.6667
 """,
 )

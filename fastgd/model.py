@@ -954,7 +954,9 @@ class Sequential:
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._asked()
         loss = total = correct = 0.0
-        for piece in self._pieces(rows.X):
+        # Rows that are compared with each other stay together.
+        whole = self._loss_for_use().compares_rows
+        for piece in (slice(None),) if whole else self._pieces(rows.X):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
             n_threads = self._team(self._flops(X))
             sums = network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)

@@ -75,6 +75,10 @@ def built_in(registry: dict) -> list[str]:
 
 ACTIVATION_NAMES, LOSS_NAMES, OPTIMIZER_NAMES = map(built_in, (ACTIVATIONS, LOSSES, OPTIMIZERS))
 
+# Losses whose golden values are of one row at a time, and those that compare the rows of a batch.
+COMPARING_NAMES = [name for name in LOSS_NAMES if LOSSES[name].compares_rows]
+SINGLE_NAMES = [name for name in LOSS_NAMES if name not in COMPARING_NAMES]
+
 
 def optimizer_named(rule: str, **hyperparameters: float) -> fg.optimizers.Optimizer:
     """fastgd's optimizer that applies the rule of that name."""

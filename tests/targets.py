@@ -22,6 +22,8 @@ def draw_targets(draw: np.random.Generator, kind: str, n: int, n_targets: int) -
     shape = (n, n_targets)
     if kind in ("class", "label"):
         return draw.integers(n_targets, size=n)
+    if kind == "identity":
+        return draw.permutation(n) % 3
     if kind == "probability":
         return draw.choice([0.0, 0.25, 1.0], size=shape)
     if kind == "sign":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from oracle import losses as oracle_losses
@@ -104,14 +105,18 @@ def derivative_bound(activation: object, z: np.ndarray, dtype: object) -> np.nda
 
 def loss_bound(loss: object, z: np.ndarray, y: np.ndarray, dtype: object) -> np.ndarray:
     """Of the loss of each element or row: relative to the terms it adds, one for each of C classes."""
-    roundings = FUNCTION_ROUNDINGS + SCALING_ROUNDINGS + z.shape[1]
-    return gamma(roundings, dtype) * loss.terms(z, y) + smallest_normal(dtype)
+    return gamma(loss_roundings(loss, z), dtype) * loss.terms(z, y) + smallest_normal(dtype)
+
+
+def loss_roundings(loss: object, z: np.ndarray) -> int:
+    """Of a row's loss in a row: those of its scores, and if it compares rows, one for each of these."""
+    of_rows = 0 if loss.weighted_by is None else len(z)
+    return FUNCTION_ROUNDINGS + SCALING_ROUNDINGS + z.shape[1] + of_rows
 
 
 def loss_gradient_bound(loss: object, z: np.ndarray, y: np.ndarray, dtype: object) -> np.ndarray:
     """Of the loss's gradient: relative to its terms. A softmax rounds z - max(z) before the exponential."""
-    roundings = FUNCTION_ROUNDINGS + SCALING_ROUNDINGS + z.shape[1]
-    relative = gamma(roundings, dtype)
+    relative = gamma(loss_roundings(loss, z), dtype)
     if loss.link is oracle_losses.softmax:
         relative = relative + unit_roundoff(dtype) * np.ptp(z, axis=1, keepdims=True)
     return relative * loss.gradient_terms(z, y) + smallest_normal(dtype)
@@ -157,9 +162,11 @@ def score_gradient_errors(
     # Each score of a row by itself, twice as far as it may be off: a margin of two scores that both moves could close
     # is closed by one of these.
     here, change = loss.gradient(z, y), np.zeros_like(z)
-    for column in range(z.shape[1]):
+    # Where rows are compared, each by itself too.
+    together = [slice(None)] if loss.weighted_by is None else range(len(z))
+    for rows, column in product(together, range(z.shape[1])):
         shift = np.zeros_like(z)
-        shift[:, column] = 2.0 * error[:, column]
+        shift[rows, column] = 2.0 * error[rows, column]
         change += np.maximum(abs(loss.gradient(z + shift, y) - here), abs(loss.gradient(z - shift, y) - here))
     return own + change
 
@@ -184,9 +191,10 @@ def gradient_bounds(
     """The textbook's backward pass with each array's error beside it."""
     outputs, sums = network.forward(weights, x)
     output_errors, sum_errors = forward_bounds(network, weights, x, dtype)
-    scales = oracle_losses.row_scales(network.loss, outputs[-1], sample_weight)
-    delta = scales * network.loss.gradient(outputs[-1], target)
-    error = scales * score_gradient_errors(network.loss, outputs[-1], target, output_errors[-1], dtype)
+    loss = oracle_losses.under_weights(network.loss, sample_weight)
+    scales = oracle_losses.row_scales(loss, outputs[-1], sample_weight)
+    delta = scales * loss.gradient(outputs[-1], target)
+    error = scales * score_gradient_errors(loss, outputs[-1], target, output_errors[-1], dtype)
     scaling, summing = gamma(SCALING_ROUNDINGS, dtype), gamma(len(x) + SCALING_ROUNDINGS, dtype)
     gradients: list[np.ndarray] = []
     for k in reversed(range(len(network.layers))):
@@ -217,14 +225,15 @@ def network_bounds(
     """Running error analysis of one forward and one backward pass in `dtype`, the inputs being exact."""
     weights = [np.asarray(w, float) for w in weights]
     errors, z = forward_bounds(network, weights, x, dtype)[0][-1], network.scores(weights, x)
-    of_rows = loss_errors(network.loss, z, target, errors, dtype)
-    values = abs(oracle_losses.row_values(network.loss, z, target))
+    loss = oracle_losses.under_weights(network.loss, sample_weight)
+    of_rows = loss_errors(loss, z, target, errors, dtype)
+    values = abs(oracle_losses.row_values(loss, z, target))
     # Rows are summed up in float64, whatever they were computed in.
     of_sum = gamma(len(x) + SCALING_ROUNDINGS, np.float64) * values
     of_penalty = gamma(sum(w.size for w in weights) + SCALING_ROUNDINGS, dtype) * network.penalty(weights)
-    loss = oracle_losses.weighted_mean(of_rows + of_sum, sample_weight) + of_penalty
+    of_loss = oracle_losses.weighted_mean(of_rows + of_sum, sample_weight) + of_penalty
     gradients = gradient_bounds(network, weights, x, target, sample_weight, dtype)
-    return NetworkBounds(errors, loss + smallest_normal(dtype), gradients)
+    return NetworkBounds(errors, of_loss + smallest_normal(dtype), gradients)
 
 
 # ---------------------------------------------------------------------------------------------- trajectories

@@ -70,7 +70,7 @@ class LossGradient(Call):
         each = LOSSES[loss].outputs_per_target
         outputs += -outputs % each
         scores, out, targets = uniform(dtype, *[(rows, outputs)] * 2, (rows, outputs // each))
-        if LOSSES[loss].by_class:
+        if LOSSES[loss].takes_labels:
             targets = np.arange(rows) % outputs
         kernel = functools.partial(fg.kernels.loss_gradient, backend=use_backend(backend))
         return functools.partial(kernel, scores, targets, loss, out=out)

@@ -92,6 +92,9 @@ def of_loss(declared: Loss) -> Drawing:
     targets: Any = [0] if declared.by_class else [[1.0, 1.0]] if declared.target == "direction" else [[1.0]]
     s = np.linspace(-4.0, 4.0, 321)
     rows = np.zeros((len(s), 1, n_outputs))
+    if declared.compares_rows:
+        # Beside the row that moves, one at 0 that is the same, and one at 1 that is not.
+        targets, rows = [0, 0, 1], np.tile([[0.0], [0.0], [1.0]], (len(s), 1, 1))
     rows[:, 0, 0] = s
     pairs = [fg.kernels.loss_gradient(row, targets, declared, backend="numpy") for row in rows]
     values, slopes = np.array([value for value, _ in pairs]), np.array([gradient[0, 0] for _, gradient in pairs])

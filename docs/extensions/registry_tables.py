@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import elsewhere
+
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.declare import Declaration
 from fastgd._formula.language import FUNCTIONS
@@ -27,6 +29,7 @@ TARGETS = {
     "sign": "1 for one class, 0 or -1 for the other",
     "class": "labels 0 to C - 1, or rows of C probabilities",
     "label": "labels 0 to C - 1, or one-hot rows",
+    "identity": "integers, the same for rows that belong together",
 }
 
 
@@ -133,7 +136,16 @@ def functions() -> Table:
     return Table(("Function", "Arguments", "Meaning"), rows, "")
 
 
+def names_elsewhere(registry: Mapping[str, Declaration], of: Mapping[str, elsewhere.Elsewhere], module: str) -> Table:
+    """What other libraries call it, and what differs there; without what none of them has."""
+    rows = {name: (*map(code, of[name][:4]), of[name].differs) for name in registry if any(of[name])}
+    return Table(("fastgd", "PyTorch", "Keras", "scikit-learn", "JAX, optax", "What differs"), rows, module)
+
+
 TABLES: dict[str, Callable[[], Table]] = {
+    "activations-elsewhere": lambda: names_elsewhere(ACTIVATIONS, elsewhere.ACTIVATIONS, "fastgd.activations"),
+    "losses-elsewhere": lambda: names_elsewhere(LOSSES, elsewhere.LOSSES, "fastgd.losses"),
+    "initializers-elsewhere": lambda: names_elsewhere(INITIALIZERS, elsewhere.INITIALIZERS, "fastgd.initializers"),
     "activations": activations,
     "losses": losses,
     "optimizers": optimizers,

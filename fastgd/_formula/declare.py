@@ -371,6 +371,11 @@ class Loss(Declaration):
         return self.target == "identity"
 
     @property
+    def takes_labels(self) -> bool:
+        """Whether a row's target may be an integer."""
+        return self.by_class or self.compares_rows
+
+    @property
     def two_sided(self) -> bool:
         """Whether the sign of each score is a class."""
         return self.link == "sigmoid" or self.target == "sign"

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .._formula import Activation, Loss, OptimizerRule
     from .backend import Array, LayerNormSpec, LayerSpec
 
+    # From the distances of a row to all, which of these are the same, and their weights, the row's own being 0: the
+    # loss of the row, and its derivative by each distance.
+    LossOfAnchor = Callable[[Array, Array, Array], tuple[float, Array]]
+
 __all__ = [
     "LinearDescent",
     "Network",
@@ -184,9 +188,13 @@ class DensePass:
 @quiet
 def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | None, d_scores: Array) -> float:
     """The weighted mean sum(w_i l_i) / sum(w_i), the mean over outputs too; d_scores is its gradient."""
-    values, gradients = row_losses(scores, targets, loss)
     weights = np.ones(len(scores)) if weights is None else weights
     total = float(weights.sum())
+    if loss.compares_rows:
+        values, d_total = COMPARISONS[loss.name](scores, targets, weights, **loss.parameters)
+        np.divide(d_total, total, out=d_scores)
+        return float(weights @ values) / total
+    values, gradients = row_losses(scores, targets, loss)
     n_terms = 1 if loss.rowwise else scores.shape[1]
     scale = (weights / (total * n_terms)).astype(scores.dtype)
     np.multiply(gradients, scale[:, None], out=d_scores)
@@ -328,6 +336,71 @@ def quantiles(
         slopes[:, :, 1:] *= sigmoid(grouped[:, :, 1:])
     return values, slopes.reshape(scores.shape) / scores.dtype.type(scores.shape[1])
 
+
+def compare_rows(scores: Array, labels: Array, weights: Array, loss: LossOfAnchor) -> tuple[Array, Array]:
+    """The loss of each row, float64, and the gradient of their sum weighted; rows without weight take no part."""
+    values, slopes, n = np.zeros(len(scores)), np.zeros((len(scores),) * 2, scores.dtype), len(scores)
+    for row in range(n):
+        distances = distances_from(scores, row)
+        # A score that is not finite is not hidden by a comparison.
+        values[row] = (0 * distances).sum()
+        if weights[row] > 0:
+            others = np.where(np.arange(n) == row, 0, weights)
+            value, slope = loss(distances, labels == labels[row], others)
+            values[row] += value
+            slopes[row] = weights[row] * slope
+    gradient = np.zeros_like(scores)
+    for row in range(n):
+        distances, slope = distances_from(scores, row)[:, None], (slopes[row] + slopes[:, row])[:, None]
+        counts = (distances != 0) & (slope != 0)
+        forces = slope * ((scores[row] - scores) / np.where(counts, distances, 1))
+        gradient[row] = np.where(counts, forces, 0).sum(axis=0)
+    return values, gradient
+
+
+def distances_from(scores: Array, row: int) -> Array:
+    """Euclidean, from one row to each; at most the largest number, lest the difference of two be none."""
+    # Of halves, which do not overflow; then the largest is taken out, lest a square overflow.
+    differences = scores / 2 - scores[row] / 2
+    largest = np.abs(differences).max(axis=1, keepdims=True)
+    shares = differences / np.where(largest == 0, 1, largest)
+    distances = 2 * (largest[:, 0] * np.sqrt((shares**2).sum(axis=1)))
+    return np.minimum(distances, np.finfo(scores.dtype).max)
+
+
+def contrastive(scores: Array, targets: Array, weights: Array, *, margin: float) -> tuple[Array, Array]:
+    """The mean of d^2 / 2 over rows that are the same and of max(0, margin - d)^2 / 2 over those that are not."""
+
+    def of_anchor(distances: Array, same: Array, others: Array) -> tuple[float, Array]:
+        share = others / max(others.sum(), np.finfo(np.float64).tiny)
+        pull = np.where(same, distances, np.minimum(distances - margin, 0))
+        pull = np.where(share > 0, pull, 0)
+        return float(share @ (pull * pull / 2)), share * pull
+
+    return compare_rows(scores, targets, weights, of_anchor)
+
+
+def triplet(scores: Array, targets: Array, weights: Array, *, margin: float, hardest: bool) -> tuple[Array, Array]:
+    """The mean of max(0, margin + d - d') over rows that are the same, at d, and those that are not, at d'."""
+
+    def of_anchor(distances: Array, same: Array, others: Array) -> tuple[float, Array]:
+        slopes = np.zeros_like(distances)
+        near, far = np.flatnonzero(same & (others > 0)), np.flatnonzero(~same & (others > 0))
+        if not len(near) or not len(far):
+            return 0.0, slopes
+        if hardest:
+            near, far = near[distances[near].argmax(keepdims=True)], far[distances[far].argmin(keepdims=True)]
+        shares = np.outer(others[near] / others[near].sum(), others[far] / others[far].sum())
+        # The maximum lets a NaN through, where a comparison would hide it.
+        violations = np.maximum(margin + distances[near][:, None] - distances[far], 0)
+        counts = np.where(violations > 0, shares, 0)
+        slopes[near], slopes[far] = counts.sum(axis=1), -counts.sum(axis=0)
+        return float((shares * violations).sum()), slopes
+
+    return compare_rows(scores, targets, weights, of_anchor)
+
+
+COMPARISONS: dict[str, Callable[..., tuple[Array, Array]]] = {"contrastive": contrastive, "triplet": triplet}
 
 ROWWISE_LOSSES: dict[str, Callable[..., tuple[Array, Array]]] = {
     "softmax_cross_entropy": softmax_cross_entropy,
@@ -690,7 +763,10 @@ class Network:
         assert self.loss is not None
         scores = self.forward(X, len(self.layers))[-1].output
         weights = np.ones(len(X)) if weights is None else weights
-        values, _ = row_losses(scores, targets, self.loss)
+        if self.loss.compares_rows:
+            values, _ = COMPARISONS[self.loss.name](scores, targets, weights, **self.loss.parameters)
+        else:
+            values, _ = row_losses(scores, targets, self.loss)
         return (
             float(weights @ values),
             float(weights.sum()),

@@ -383,6 +383,86 @@ def row_loss_rows(name: str, parameters: dict | None = None) -> list:
     return rows
 
 
+def distance(a: list[float], b: list[float]):
+    """Euclidean."""
+    from mpmath import fsum, mpf, sqrt
+
+    return sqrt(fsum((mpf(s) - mpf(t)) ** 2 for s, t in zip(a, b, strict=True)))
+
+
+def contrastive_anchor(d: list, same: list[bool], weight: list, margin: float = 1.0) -> tuple:
+    """Loss of a row at distances d from the others, and its derivatives by them."""
+    from mpmath import fsum, mpf
+
+    total = fsum(weight) or mpf(1)
+    pulls = [x if s else min(x - mpf(margin), mpf(0)) for x, s in zip(d, same, strict=True)]
+    loss = fsum(w * pull**2 / 2 for w, pull in zip(weight, pulls, strict=True)) / total
+    return loss, [w * pull / total for w, pull in zip(weight, pulls, strict=True)]
+
+
+def triplet_anchor(d: list, same: list[bool], weight: list, margin: float = 1.0, hardest: bool = False) -> tuple:
+    """The same of all triplets of the row, or of the worst."""
+    from mpmath import fsum, mpf
+
+    slopes, loss = [mpf(0)] * len(d), mpf(0)
+    near = [k for k, s in enumerate(same) if s and weight[k] > 0]
+    far = [k for k, s in enumerate(same) if not s and weight[k] > 0]
+    if hardest and near and far:
+        near, far = [max(near, key=lambda k: d[k])], [min(far, key=lambda k: d[k])]
+    for p in near:
+        for n in far:
+            share = weight[p] * weight[n] / (fsum(weight[k] for k in near) * fsum(weight[k] for k in far))
+            if mpf(margin) + d[p] - d[n] > 0:
+                loss += share * (mpf(margin) + d[p] - d[n])
+                slopes[p] += share
+                slopes[n] -= share
+    return loss, slopes
+
+
+COMPARING_LOSSES = {"contrastive": contrastive_anchor, "triplet": triplet_anchor}
+
+CONFIGURED_COMPARING_LOSSES = [
+    ("contrastive", {"margin": 2.5}),
+    ("triplet", {"margin": 0.25}),
+    ("triplet", {"hardest": True}),
+]
+
+
+def compared_batch(name: str, z: list, y: list, weight: list, parameters: dict) -> tuple:
+    """Weighted mean loss of a batch, and its gradient by the scores."""
+    from mpmath import fsum, mpf
+
+    n, width, w = len(z), len(z[0]), [mpf(v) for v in weight]
+    loss, gradient = mpf(0), [[mpf(0)] * width for _ in range(n)]
+    for a in range(n):
+        others = [k for k in range(n) if k != a]
+        d = [distance(z[a], z[k]) for k in others]
+        same, weights = [y[k] == y[a] for k in others], [w[k] for k in others]
+        value, slopes = COMPARING_LOSSES[name](d, same, weights, **parameters)
+        loss += w[a] / fsum(w) * value
+        for k, x, slope in zip(others, d, slopes, strict=True):
+            for c in range(width if x else 0):
+                force = w[a] / fsum(w) * slope * (mpf(z[a][c]) - mpf(z[k][c])) / x
+                gradient[a][c] += force
+                gradient[k][c] -= force
+    return loss, gradient
+
+
+def compared_batches(name: str, parameters: dict | None = None) -> list:
+    """[scores, targets, weights, loss, gradient] of batches at several scales, with and without weights."""
+    draw, batches = np.random.default_rng(21), []
+    for scale in (1e-3, 0.3, 1.0, 3.0, 40.0):
+        for weighted in (False, True):
+            z, y = to_float32(scale * draw.normal(size=(8, 3))), draw.permutation([0, 0, 0, 1, 1, 2, 2, 3])
+            # Two rows in one place.
+            z[1] = z[0]
+            weight = draw.choice([0.0, 0.5, 1.0, 2.0], size=8) if weighted else np.ones(8)
+            given = z.tolist(), y.tolist(), weight.tolist()
+            loss, gradient = compared_batch(name, *given, parameters or {})
+            batches.append([*given, float(loss), [[float(g) for g in row] for row in gradient]])
+    return batches
+
+
 # -------------------------------------------------------------------------------------------------- networks
 def initial_weights(draw: np.random.Generator, sizes: list[int]) -> list[np.ndarray]:
     """[W1, b1, W2, ...] with weights of standard deviation 1/2 and biases of 1/10."""
@@ -580,9 +660,11 @@ def main() -> None:
     with mpmath.workdps(WORKING_DIGITS):
         write("activations", ["mpmath"], activation_rows())
         of_rows = {name: row_loss_rows(name) for name in ROW_LOSSES}
-        write("losses", ["mpmath"], {**elementwise_loss_rows(), **of_rows})
+        of_batches = {name: compared_batches(name) for name in COMPARING_LOSSES}
+        write("losses", ["mpmath"], {**elementwise_loss_rows(), **of_rows, **of_batches})
         configured = [[name, given, row_loss_rows(name, given)] for name, given in CONFIGURED_ROW_LOSSES]
-        write("configured_losses", ["mpmath"], {"losses": configured})
+        compared = [[name, given, compared_batches(name, given)] for name, given in CONFIGURED_COMPARING_LOSSES]
+        write("configured_losses", ["mpmath"], {"losses": [*configured, *compared]})
     write("torch_network", ["torch"], torch_network())
     write("optax_network", ["jax", "optax"], optax_network())
     drawn = {"torch": torch_initializers(), "keras": keras_initializers(), "sklearn": sklearn_initializers()}

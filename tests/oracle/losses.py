@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -32,13 +33,16 @@ class Loss:
     target : str
         "real", "nonnegative", "positive", "nonzero", "direction" (rows that are not all zero), "probability" (each in
         [0, 1]), "sign" (1 for one class, 0 or -1 for the other), "class" (labels or rows of probabilities) or "label"
-        (labels or one-hot rows).
+        (labels or one-hot rows) or "identity" (integers that are the same for rows that belong together).
     rowwise : bool
         Whether a row has one loss rather than one for each output.
     outputs_per_target : int
         How many neighbouring outputs belong to one target.
     kinks : callable, optional
         (z, y) -> arrays whose signs change where the first or second derivative jumps.
+    weighted_by : callable, optional
+        For a loss that compares the rows of a batch with each other: the same loss, of rows that have these weights.
+        A row's gradient is then that of the weighted mean over the row's share of the weights.
     """
 
     value: Pairwise
@@ -50,6 +54,7 @@ class Loss:
     rowwise: bool = False
     outputs_per_target: int = 1
     kinks: Callable[[np.ndarray, np.ndarray], list[np.ndarray]] = lambda z, y: []
+    weighted_by: Callable[[np.ndarray], Loss] | None = None
 
 
 def target_rows(target: np.ndarray, n_classes: int) -> np.ndarray:
@@ -556,6 +561,100 @@ def quantiles(non_crossing: bool = False, levels: Sequence[float] = (0.1, 0.5, 0
     )
 
 
+# (distances (n, n), which are the same (n, n), weights (n,)) -> for each row its loss and the terms of that, both (n,);
+# and the slope of its loss by each distance, and the terms of that, both (n, n).
+OfDistances = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+
+
+def differences(z: np.ndarray) -> np.ndarray:
+    """z_i - z_j of all pairs, (n, n, O)."""
+    return z[:, None, :] - z[None, :, :]
+
+
+def comparison(of_distances: OfDistances, kinks: Callable, weight: np.ndarray | None = None) -> Loss:
+    """A loss of the Euclidean distances between the rows of a batch."""
+
+    def evaluated(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        w = np.ones(len(z)) if weight is None else weight
+        return (w, *of_distances(np.linalg.norm(differences(z), axis=2), y[:, None] == y, w))
+
+    def by_scores(slopes: np.ndarray, w: np.ndarray, along: np.ndarray) -> np.ndarray:
+        """The slopes of all rows' losses by the distances, each along the unit vector between its two rows."""
+        of_pairs = w[:, None] * slopes + (w[:, None] * slopes).T
+        length = np.linalg.norm(along, axis=2)
+        units = along / np.where(length > 0.0, length, 1.0)[:, :, None]
+        return (of_pairs[:, :, None] * units).sum(axis=1) / np.where(w > 0.0, w, 1.0)[:, None]
+
+    def gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        w, _, _, slopes, _ = evaluated(z, y)
+        return by_scores(slopes, w, differences(z))
+
+    def gradient_terms(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        w, _, _, _, slope_terms = evaluated(z, y)
+        return by_scores(slope_terms, w, abs(differences(z)))
+
+    return Loss(
+        value=lambda z, y: evaluated(z, y)[1],
+        gradient=gradient,
+        terms=lambda z, y: evaluated(z, y)[2],
+        gradient_terms=gradient_terms,
+        target="identity",
+        rowwise=True,
+        kinks=lambda z, y: kinks(np.linalg.norm(differences(z), axis=2)),
+        weighted_by=lambda w: comparison(of_distances, kinks, w),
+    )
+
+
+def shares_of(weights: np.ndarray) -> np.ndarray:
+    """Each row over its sum; zeros where that is zero."""
+    total = weights.sum(axis=1, keepdims=True)
+    return weights / np.where(total > 0.0, total, 1.0)
+
+
+def contrastive(margin: float = 1.0) -> Loss:
+    """The mean over all other rows of d^2 / 2 for the same and max(0, margin - d)^2 / 2 for different ones."""
+
+    def of_distances(d: np.ndarray, same: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+        share, short = shares_of(w * ~np.eye(len(d), dtype=bool)), np.maximum(margin - d, 0.0)
+        terms = np.where(d < 1.01 * margin, margin + d, 0.0)
+        return (
+            (share * np.where(same, d**2, short**2) / 2.0).sum(axis=1),
+            (share * np.where(same, d**2, (short + 1e-6) * terms)).sum(axis=1),
+            share * np.where(same, d, -short),
+            share * np.where(same, d, terms),
+        )
+
+    return comparison(of_distances, lambda d: [d - margin])
+
+
+def triplet(margin: float = 1.0, hardest: bool = False) -> Loss:
+    """The mean of max(0, margin + d_p - d_n) over all rows p that are the same and all n that are not, or the worst."""
+
+    def of_distances(d: np.ndarray, same: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+        value, terms, slopes, slope_terms = np.zeros(len(d)), np.zeros(len(d)), np.zeros_like(d), np.zeros_like(d)
+        for a in range(len(d)):
+            near = [p for p in range(len(d)) if p != a and same[a, p] and w[p] > 0.0]
+            far = [n for n in range(len(d)) if not same[a, n] and w[n] > 0.0]
+            if hardest and near and far:
+                near, far = [max(near, key=lambda p: d[a, p])], [min(far, key=lambda n: d[a, n])]
+            for p, n in product(near, far):
+                share = w[p] * w[n] / (w[near].sum() * w[far].sum())
+                violation, size = margin + d[a, p] - d[a, n], margin + d[a, p] + d[a, n]
+                value[a] += share * max(violation, 0.0)
+                # Just below zero, a rounding may make it count.
+                terms[a] += share * size * (violation > -1e-5 * size)
+                for j, sign in ((p, 1.0), (n, -1.0)):
+                    slopes[a, j] += sign * share * (violation > 0.0)
+                    slope_terms[a, j] += share * (violation > 0.0)
+        return value, terms, slopes, slope_terms
+
+    def kinks(d: np.ndarray) -> list[np.ndarray]:
+        further = d[:, :, None] - d[:, None, :]
+        return [margin + further, *([further] if hardest else [])]
+
+    return comparison(of_distances, kinks)
+
+
 LOSSES: dict[str, Loss] = {
     "mean_squared_error": squared_error(1.0),
     "half_squared_error": squared_error(0.5),
@@ -623,7 +722,16 @@ LOSSES: dict[str, Loss] = {
     "gaussian_nll": gaussian_nll(),
     "cosine_similarity": cosine_similarity(),
     "quantiles": quantiles(),
+    "contrastive": contrastive(),
+    "triplet": triplet(),
 }
+
+
+def under_weights(loss: Loss, sample_weight: np.ndarray | None) -> Loss:
+    """The loss as rows of these weights have it."""
+    if loss.weighted_by is None or sample_weight is None:
+        return loss
+    return loss.weighted_by(np.asarray(sample_weight, float))
 
 
 def row_values(loss: Loss, z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -640,7 +748,7 @@ def weighted_mean(values: np.ndarray, sample_weight: np.ndarray | None = None) -
 
 def mean_loss(loss: Loss, z: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """The number that is reported, without penalties."""
-    return weighted_mean(row_values(loss, z, y), sample_weight)
+    return weighted_mean(row_values(under_weights(loss, sample_weight), z, y), sample_weight)
 
 
 def row_scales(loss: Loss, z: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
@@ -654,4 +762,4 @@ def mean_loss_gradient(
     loss: Loss, z: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> np.ndarray:
     """The gradient of `mean_loss` with respect to the scores, shape (n, O)."""
-    return row_scales(loss, z, sample_weight) * loss.gradient(z, y)
+    return row_scales(loss, z, sample_weight) * under_weights(loss, sample_weight).gradient(z, y)

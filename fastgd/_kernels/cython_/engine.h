@@ -126,6 +126,7 @@ typedef struct {
     const double *row_weights;
     const void *row_scale;          /* REAL: what each row's gradient is multiplied by; NULL: no gradient is wanted */
     void *row_sums;                 /* REAL: what the losses of softmax cross-entropy want the logarithms of */
+    void *scratch;                  /* REAL: comparison_scratch(...) of a loss that compares rows */
     double *losses;                 /* one a row */
     matrix *delta;                  /* row_scale * dl/dscore; scratch if there is no row_scale */
     ptrdiff_t count;                /* rows of the batch */
@@ -237,6 +238,7 @@ typedef struct {
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */
     void *row_sums;                         /* REAL: what the losses of softmax cross-entropy want the logarithms of */
+    void *scratch;                          /* REAL: of a loss that compares rows */
     double *row_losses, *row_weights;
     ptrdiff_t *order;                       /* NULL: rows as they lie */
     job_description job;
@@ -364,11 +366,18 @@ static inline ptrdiff_t matrix_bytes(const matrix *m, ptrdiff_t panel_width, ptr
 }
 
 /* Rows whose activations are kept at a time.  Larger batches go through in equal parts whose gradients are added up,
- * which bounds the memory and keeps the panels of a part in the L2 cache.  Batch normalisation needs a batch whole. */
+ * which bounds the memory and keeps the panels of a part in the L2 cache.  Batch normalisation needs a batch whole, and so
+ * does a loss that compares rows. */
 #define FASTGD_MOST_ROWS 512
 
 /* Into how many parts of at most so many rows. */
 static inline ptrdiff_t parts_of(ptrdiff_t rows, ptrdiff_t most) { return (rows + most - 1) / most; }
+
+/* Numbers that a loss that compares rows keeps of so many, up to whole vectors; see comparisons.h. */
+static inline ptrdiff_t comparison_scratch(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t panel_width)
+{
+    return (3 + 2 * columns) * (rows + panel_width);
+}
 
 /* Rows of a transpose: its blocks write the padding too, up to 16 rows. */
 static inline ptrdiff_t transposed_rows(ptrdiff_t n_outputs) { return (n_outputs + 15) / 16 * 16; }

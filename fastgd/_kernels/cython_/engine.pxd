@@ -129,6 +129,7 @@ cdef extern from "engine.h" nogil:
         const double *row_weights
         const void *row_scale
         void *row_sums
+        void *scratch
         double *losses
         matrix *delta
         Py_ssize_t count
@@ -225,6 +226,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t *batch_labels
         void *row_scale
         void *row_sums
+        void *scratch
         double *row_losses
         double *row_weights
         Py_ssize_t *order
@@ -346,6 +348,7 @@ cdef extern from "engine.h" nogil:
     Py_ssize_t matrix_bytes(const matrix *, Py_ssize_t panel_width, Py_ssize_t real_size)
     Py_ssize_t parts_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil
     Py_ssize_t transposed_rows(Py_ssize_t n_outputs)
+    Py_ssize_t comparison_scratch(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t panel_width)
     uint64_t engine_enter()
     void engine_leave(uint64_t)
 

@@ -2,6 +2,7 @@
 #ifndef FASTGD_LOSSES_H
 #define FASTGD_LOSSES_H
 
+#include "comparisons.h"
 #include "softmax.h"
 
 /* Rows treated at a time, so that scratch stays in L1. */
@@ -246,6 +247,8 @@ static const named_row_loss row_losses[] = {
     {"gaussian_nll", gaussian_nll},
     {"cosine_similarity", cosine_similarity},
     {"quantiles", quantiles},
+    {"contrastive", contrastive},
+    {"triplet", triplet},
 };
 
 /* A user's own loss: each row is copied out of the panels, and its gradient back in. */

@@ -63,6 +63,7 @@ from .engine cimport (
     REALS,
     SIGNS,
     TRAIN,
+    comparison_scratch,
     dense_layer,
     kernel_table,
     matrix,
@@ -121,6 +122,7 @@ cdef class Network:
     cdef network at
     cdef readonly Py_ssize_t n_layers, n_inputs
     cdef Py_ssize_t n_weights, n_scalars, n_targets
+    cdef Py_ssize_t n_labels   # -1, which is taken for unsigned: any number is a label.
     cdef readonly object dtype
     cdef object rule
     cdef list specs, owned, buffers, learning
@@ -159,12 +161,15 @@ cdef class Network:
             return
         cdef Py_ssize_t n_outputs = self.n_targets
         self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
-        self.takes_labels, self.target_kind = loss.by_class, _TARGET_KINDS.get(loss.target, -1)
+        self.takes_labels, self.target_kind = loss.takes_labels, _TARGET_KINDS.get(loss.target, -1)
         self.n_targets = n_outputs // loss.outputs_per_target
+        self.n_labels = -1 if loss.compares_rows else n_outputs
         self.at.loss = plan_of_loss(self.table, loss)
         self.at.loss.scalars = self._own_scalars(loss, n_outputs)
         self.at.link, self.at.row_link = link_block(self.table, loss.link), row_link_of(self.table, loss.link)
         self.at.outputs_per_target = loss.outputs_per_target
+        if loss.compares_rows:
+            self.at.most_rows = WHOLE_BATCH
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -378,6 +383,9 @@ cdef class Network:
         self.at.batch_labels = <Py_ssize_t *><size_t>self._bytes(rows * sizeof(Py_ssize_t))
         self.at.row_scale = <void *><size_t>self._bytes(rows * self.table.real_size)
         self.at.row_sums = <void *><size_t>self._bytes(rows * self.table.real_size)
+        if self.at.loss.compares_rows:
+            size = comparison_scratch(rows, last, self.table.panel_width) * self.table.real_size
+            self.at.scratch = <void *><size_t>self._bytes(size)
         self.at.row_losses = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.row_weights = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.capacity, self.passes_back = rows, backward
@@ -440,7 +448,7 @@ cdef class Network:
         if not self._takes_features(x) or y is None or y.rows != x.rows:
             return False
         if self.takes_labels:
-            return holds_labels(y, self.n_targets, self.table)
+            return holds_labels(y, self.n_labels, self.table)
         return self.target_kind >= 0 and holds_targets(y, self.n_targets, self.target_kind, self.table)
 
     cdef bint _takes_features(self, Source x):
@@ -549,7 +557,7 @@ cdef class Network:
         with self.lock:
             held = self._hold(X)
             self._settle()
-            self._reserve(min(len(X), PREDICT_ROWS), False, X)
+            self._reserve(len(X) if self.at.loss.compares_rows else min(len(X), PREDICT_ROWS), False, X)
             self._run(EVALUATE, held, targets, weights, n_threads, len(X))
             correct = self.at.now.correct_sum if self.at.by_class or self.at.by_sides else float("nan")
             return self.at.now.loss_sum, self.at.now.total_weight, correct
@@ -624,7 +632,7 @@ cdef class Network:
             self.at.job.weights = <const double *>row_weights.at.data
         memset(&self.at.now, 0, sizeof(self.at.now))
         members = self._gather_team(n_threads)
-        if not members and passes * self.n_weights < BRIEF_JOB:
+        if not members and passes * self.n_weights < BRIEF_JOB and not self.at.loss.compares_rows:
             self.table.work(&self.at, 0)
         else:
             with nogil:

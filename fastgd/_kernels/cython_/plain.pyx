@@ -17,6 +17,7 @@ from .engine cimport (
     FASTGD_MAX_STATES,
     STORE_GRADIENT,
     block_function,
+    comparison_scratch,
     dense_layer,
     engine_enter,
     engine_leave,
@@ -184,6 +185,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     row_weights = weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)
     row_sums = np.empty_like(scale)
+    scratch = np.empty(comparison_scratch(rows, columns, table.panel_width) if loss.compares_rows else 0, scores.dtype)
     loss_scalars = scalars_of(loss, scores.dtype, columns)
     plan.scalars = <const void *><size_t>loss_scalars.ctypes.data
     target.labels, target.values = NULL, values.at
@@ -196,6 +198,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     scored.score, scored.target, scored.delta, scored.count = &score.at, &target, &delta.at, rows
     scored.row_weights, scored.losses = &row_weights[0], &losses[0]
     scored.row_scale, scored.row_sums = <const void *><size_t>scale.ctypes.data, <void *><size_t>row_sums.ctypes.data
+    scored.scratch = <void *><size_t>scratch.ctypes.data
     with nogil:
         before = engine_enter()
         table.loss_gradient(&plan, &scored, 0, rows)
