@@ -329,7 +329,7 @@ class Sequential:
         """The average becomes the weights themselves."""
         if self._optimizer.averages:
             slots = network.get_slots()
-            slots[len(self._optimizer.rule.states)] = network.get_weights()
+            slots[len(self._optimizer.initial_states())] = network.get_weights()
             network.set_slots(slots)
             self._averaged_at = -1
 
@@ -368,7 +368,7 @@ class Sequential:
         if self._averaged is None:
             return network
         if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[len(self._optimizer.rule.states)])
+            self._averaged.set_weights(network.get_slots()[len(self._optimizer.initial_states())])
             self._averaged.set_statistics(network.get_statistics())
             self._averaged_at = self._counters.steps
         return self._averaged

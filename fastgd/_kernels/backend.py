@@ -124,7 +124,7 @@ class Network(Protocol):
         """Replace all of them."""
 
     def get_slots(self) -> list[list[Array]]:
-        """For each state of the rule, the average and the sum of gradients, if any, a list like that of `get_weights`."""
+        """For each state of the rule, then average and sum of gradients, if any, a list like that of `get_weights`."""
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         """Replace all of them."""

@@ -292,7 +292,7 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the rule, the average and the sum of gradients, if any, a list like that of `get_weights`."""
+        """For each state of the rule, then average and sum of gradients, if any, a list like that of `get_weights`."""
         with self.lock:
             self._settle()
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
