@@ -49,7 +49,7 @@ def dense_forward(
         Receives a.
     kept : ndarray of shape (N, O), optional
         Receives what `dense_backward` needs: a or z, whichever the derivative of f is a formula of.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -106,7 +106,7 @@ def dense_backward(
         f.
     out : tuple of three ndarrays or None, optional
         Receive dx, dw and db.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -168,7 +168,7 @@ def loss_gradient(
         w; all 1 by default.
     out : ndarray of shape (N, O), optional
         Receives the gradient.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -227,7 +227,7 @@ def parameter_update(
     optimizer : str, Optimizer or OptimizerRule
     step : int
         Number of the step, from 1.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Raises
     ------

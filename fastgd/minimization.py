@@ -200,7 +200,7 @@ def minimize(
         Whether to keep all points.
     args : tuple
         Handed to `fun` and `jac`.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
         Which makes the steps. A rule of your own needs "numpy".
     **unsupported
         What `scipy.optimize.minimize` hands over (hess, hessp, bounds, constraints), which must be without content.

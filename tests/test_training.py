@@ -25,6 +25,7 @@ from oracle.philox import permutation
 from tolerances import assert_same_bits, assert_within, network_bounds, training_bounds, unit_roundoff
 
 import fastgd as fg
+from fastgd import training
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -494,6 +495,52 @@ def test_training_may_go_on_with_a_smaller_step_after_divergence(backend):
     optimizer.learning_rate = 0.1
     model.fit(x, y, epochs=300, batch_size=None, verbose=0)
     assert model.evaluate(x, y)["loss"] < 1e-12
+
+
+@each_backend
+@pytest.mark.parametrize("steps_per_call", [1, 3, 5, 8, 11, 100])
+def test_an_order_of_rows_is_drawn_once_for_each_epoch(steps_per_call, backend, monkeypatch):
+    """However many calls an epoch is made of, here of five steps; and training comes to the same bits."""
+    x, y = blobs(n=23)
+    whole, model = classifier(backend), classifier(backend)
+    whole.fit(x, y, epochs=4, batch_size=5)
+    drawn, calls = [], []
+
+    def permutation_noted(seed, epoch, n):
+        drawn.append(epoch)
+        return permutation_there(seed, epoch, n)
+
+    def train_noted(network, *given, **named):
+        calls.append((named["step"], named["n_steps"], named["order"] is not None))
+        return train_there(network, *given, **named)
+
+    permutation_there, network = model._backend.permutation, model._network
+    train_there = type(network).train
+    monkeypatch.setattr(model._backend, "permutation", permutation_noted)
+    monkeypatch.setattr(model, "_network", Noted(network, train_noted))
+    monkeypatch.setattr(training.Pace, "steps", lambda pace: steps_per_call)
+    model.fit(x, y, epochs=4, batch_size=5)
+    assert_same_bits(model.get_weights(), whole.get_weights())
+    assert sum(n_steps for _, n_steps, _ in calls) == 20
+    # Backend numpy draws by the same function within a call.
+    assert drawn == ([0, 1, 2, 3] if steps_per_call < 5 or backend == "numpy" else [])
+    for step, n_steps, given in calls:
+        assert given == (n_steps < 5)
+        assert step + n_steps <= 5 or (step, n_steps % 5) == (0, 0)
+
+
+class Noted:
+    """A network whose calls to `train` are seen."""
+
+    def __init__(self, network, train):
+        self.network, self.train_noted = network, train
+
+    def train(self, *given, **named):
+        """As the network's."""
+        return self.train_noted(self.network, *given, **named)
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
 
 
 # ------------------------------------------------------------------------------ interrupts and other threads

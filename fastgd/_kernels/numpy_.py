@@ -15,6 +15,7 @@ import numpy as np
 
 from .._formula.numpy_ import compile_
 from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
+from .numpy_linear import LinearDescent, xorshift_permutation
 from .random import kept_by_dropout, permutation, uniform
 from .rows import SparseRows
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .backend import Array, LayerNormSpec, LayerSpec
 
 __all__ = [
+    "LinearDescent",
     "Network",
     "dense_backward",
     "dense_forward",
@@ -32,6 +34,7 @@ __all__ = [
     "parameter_update",
     "permutation",
     "uniform",
+    "xorshift_permutation",
 ]
 
 quiet = np.errstate(all="ignore")

@@ -73,11 +73,11 @@ static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdif
         if (is_training(net))
             sort_by_column(&net->batch, count);
     }
-    if (!is_training(net) || net->history.steps == 0)
+    if (net->job.kind != TRAIN || (net->history.steps == 0 && !net->history.counts_penalty))
         return;
     team_wait(&net->barrier);
     live = share(net, member, net->batch.live);
-    if (!catch_up(&net->layers[0], &net->rule, &net->history, &net->batch, live.first, live.last))
+    if (!catch_up(&net->layers[0], &net->rule, &net->history, &net->batch, net->now.weight_sum, live.first, live.last))
         net->now.nonfinite_weights = 1;
 }
 
@@ -330,7 +330,7 @@ static void finish_weights(network *net, int member)
 static double penalty_of_layers(const network *net)
 {
     double sum = 0;
-    for (ptrdiff_t k = 0; k < net->n_layers; k++)
+    for (ptrdiff_t k = net->history.counts_penalty ? 1 : 0; k < net->n_layers; k++)
         if (net->layers[k].l1 != 0 || net->layers[k].l2 != 0)
             sum += penalty(&net->layers[k]);
     return sum;
@@ -371,6 +371,7 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
     return loss;
 }
 
+/* Nothing is owed. */
 static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
@@ -397,17 +398,31 @@ static void settle_network(network *net)
     engine_leave(before);
 }
 
-/* After a step: the columns that had no part in it will take it when they are read, or now if the history has no more room. */
+/* After a step: the columns that had no part in it will take it when they are read, or now. */
 static void remember_step(network *net, int member)
 {
-    step_history *history = &net->history;
     if (!is_owed(net))
         return;
     if (member == 0)
-        memcpy((REAL *)history->scalars + history->steps++ * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
+        net->now.settles = !write_history(net);
     team_wait(&net->barrier);
-    if (history->at_once || history->steps == history->room)
+    if (net->now.settles)
         settle_columns(net, member);
+}
+
+/* When the loss is looked at after a step, at the end of an epoch or of the call, it gets the penalty of the steps so far:
+ * that of each column, in their order, whoever has taken the steps. */
+static void account_for_penalties(network *net, int member, ptrdiff_t k)
+{
+    team_wait(&net->barrier);
+    if (net->job.step + 1 < net->job.steps_per_epoch && k + 1 < net->job.n_steps && !net->now.nonfinite_weights
+        && isfinite(net->now.loss_sum))
+        return;
+    settle_columns(net, member);
+    for (ptrdiff_t column = 0; column < net->n_inputs && member == 0; column++) {
+        net->now.loss_sum += net->history.penalty[column];
+        net->history.penalty[column] = 0;
+    }
 }
 
 static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last)
@@ -542,6 +557,8 @@ static void train(network *net, int member)
         /* A batch without weight is passed over, unless weights are to change by those before it. */
         else if (net->now.weight_sum > 0 || net->batches_a_step > 1)
             descend(net, member);
+        if (net->history.counts_penalty)
+            account_for_penalties(net, member, k);
         if (member == 0)
             end_step(net, k);
         team_wait(&net->barrier);
