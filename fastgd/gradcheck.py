@@ -160,7 +160,7 @@ def check_gradients(
     -----
     The derivative along a direction d is (f(x + h d) - f(x - h d)) / (2 h), with h = eps^(1/3) max(1, ||x||). The
     relative error is ``|analytic - numeric| / max(|analytic|, |numeric|, r / tol)``, where r is what rounding may do to
-    the difference: ``64 eps |f| / h``. Where relu or an absolute value has a kink within reach, h is made
+    the difference: ``eps (1 + 64 |f|) / h``. Where relu or an absolute value has a kink within reach, h is made
     shorter; where that does not help, as at the kink itself, any value between the two one-sided derivatives is right.
 
     Everything is computed in float64, in a copy of the model: a float32 model has the same formulas, and the model
@@ -405,7 +405,8 @@ class _Differences:
 
         self.at, self.h, self.tol = at, h, tol
         self.up, self.down = at(1.0), at(-1.0)
-        self.noise = ROUNDINGS * EPS * max(abs(self.up), abs(self.down)) / h
+        # A loss near 0 may be the logarithm of a number near 1, which is rounded itself.
+        self.noise = EPS * (1.0 + ROUNDINGS * max(abs(self.up), abs(self.down))) / h
 
     def closest_to(self, analytic: float) -> tuple[float, float]:
         """The central difference and its relative error; else that of the next order, if it is closer."""

@@ -410,6 +410,17 @@ def sklearn(draw: Draw, n_inputs: int, n_outputs: int, *, factor: float = 6.0) -
 __all__ += list(INITIALIZERS)
 
 
+# Of weights before these activations, so that numbers keep their size through many layers: He et al. 2015 for what
+# resembles relu, Klambauer et al. 2017 for selu, Sitzmann et al. 2020 for sine. Before all others Glorot's.
+RECTIFIERS = ("relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "hard_silu", "mish")
+SUITED = {**dict.fromkeys((*RECTIFIERS, "sine"), "he_uniform"), "selu": "lecun_normal"}
+
+
+def suited_to(activation: str) -> Initializer:
+    """The default before the activation of that name."""
+    return INITIALIZERS[SUITED.get(activation, "glorot_uniform")]
+
+
 def read_initializer(given: Any) -> Initializer:
     """An initializer, or the one of that name.
 

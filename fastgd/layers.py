@@ -13,7 +13,7 @@ from ._formula.interval import check
 from ._kernels import BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec
 from .constraints import Constraint, read_constraint
 from .errors import refusal
-from .initializers import INITIALIZERS, Initializer, read_initializer
+from .initializers import INITIALIZERS, Initializer, read_initializer, suited_to
 from .inputs import read_activation, read_count, spelled
 from .penalties import L2, Penalty
 
@@ -107,9 +107,10 @@ class Dense(Layer):
         raw scores, and a loss such as softmax_cross_entropy applies its own link.
     penalty : L1, L2 or ElasticNet, optional
         On W, in place of the model's penalty.
-    initializer : str or Initializer
-        Of W, such as ``"he_normal"`` or ``fg.initializers.normal(scale=0.02)``. Biases start at zero, but with
-        ``"torch"`` and ``"sklearn"``.
+    initializer : str or Initializer, optional
+        Of W, such as ``"he_normal"`` or ``fg.initializers.normal(scale=0.02)``; by default what suits the activation:
+        ``"he_uniform"`` before relu and what resembles it and before sine, ``"lecun_normal"`` before selu, otherwise
+        ``"glorot_uniform"``. Biases start at zero, but with ``"torch"`` and ``"sklearn"``.
     constraint : MaxNorm or NonNegative, optional
         On W, after each step.
 
@@ -138,15 +139,16 @@ class Dense(Layer):
         units: int,
         activation: str | Activation = "linear",
         penalty: Penalty | None = None,
-        initializer: str | Initializer = "glorot_uniform",
+        initializer: str | Initializer | None = None,
         constraint: Constraint | None = None,
     ) -> None:
+        formula = read_activation(activation)
         _set(
             self,
             units=read_count("Dense: units", units, "pass the number of outputs"),
-            activation=read_activation(activation),
+            activation=formula,
             penalty=read_penalty("Dense: penalty", penalty),
-            initializer=read_initializer(initializer),
+            initializer=suited_to(formula.name) if initializer is None else read_initializer(initializer),
             constraint=read_constraint("Dense: constraint", constraint),
         )
 
@@ -154,7 +156,7 @@ class Dense(Layer):
         parts = [str(self.units), *_activation_part(self.activation)]
         if self.penalty is not None:
             parts.append(f"penalty={self.penalty!r}")
-        if self.initializer != read_initializer("glorot_uniform"):
+        if self.initializer != suited_to(self.activation.name):
             parts.append(f"initializer={spelled(self.initializer, INITIALIZERS)}")
         if self.constraint is not None:
             parts.append(f"constraint={self.constraint!r}")

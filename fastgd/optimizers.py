@@ -504,9 +504,19 @@ class Optimizer:
                 f"scalars: got first_step={first_step}, n_steps={n_steps}, "
                 "expected first_step of at least 1 and n_steps of at least 0"
             )
-        # A row for each change of weights: what is computed for a run of them takes their numbers to be consecutive.
-        first = (first_step - 1) // self.accumulate
-        t = 1.0 + numpy.arange(first, (first_step + n_steps - 2) // self.accumulate + 1)
+        if self.accumulate == 1:
+            return self._scalars_of_changes(first_step, n_steps)
+        steps = numpy.arange(first_step, first_step + n_steps)
+        first, last = ((step - 1) // self.accumulate for step in (first_step, first_step + n_steps))
+        table = self._scalars_of_changes(1 + first, 1 + last - first)
+        changes = (steps % self.accumulate == 0)[:, None]
+        return numpy.hstack([table[(steps - 1) // self.accumulate - first], changes])
+
+    def _scalars_of_changes(self, first: int, count: int) -> numpy.ndarray:
+        """The rule's scalars, and the shares of an average, each time that weights change."""
+        import numpy
+
+        t = numpy.arange(first, first + count, dtype=numpy.float64)
         values = dict(self.hyperparameters)
         rate = values.get("learning_rate")
         if rate is not None:
@@ -514,16 +524,12 @@ class Optimizer:
         values |= self.each_step(t, rate)
         forms = self._restraints(rate) if isinstance(self.rule, RestrainedRule) else [{}]
         n_scalars = len(self.rule.scalars)
-        table = numpy.empty((len(t), n_scalars * len(forms) + self.averages + (self.accumulate > 1)))
+        table = numpy.empty((count, n_scalars * len(forms) + self.averages))
         for k, form in enumerate(forms):
             for column, name in enumerate(self.rule.scalars, k * n_scalars):
                 table[:, column] = form[name] if name in form else values[name]
         if self.averages:
-            table[:, n_scalars * len(forms)] = self._newest_shares(t)
-        if self.accumulate > 1:
-            steps = numpy.arange(first_step, first_step + n_steps)
-            table = table[(steps - 1) // self.accumulate - first]
-            table[:, -1] = steps % self.accumulate == 0
+            table[:, -1] = self._newest_shares(t)
         return table
 
     def _newest_shares(self, t: numpy.ndarray) -> Any:

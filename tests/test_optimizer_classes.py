@@ -55,6 +55,9 @@ MADE = [
     Rprop(),
     Optimizer("momentum", learning_rate=0.1, momentum=0.5),
     Optimizer("momentum", learning_rate=0.1, momentum=0.5, weight_decay=0.5, clip_value=0.5),
+    Adam(clip_norm=0.5, ema=0.9),
+    AdamW(average=3, accumulate=2),
+    NAdam(accumulate=3),
 ]
 
 
@@ -101,7 +104,8 @@ def test_defaults_are_those_of_the_papers_and_of_pytorch():
 def test_scalars_are_a_table_of_float64_in_the_rules_order(made):
     table = made.scalars(first_step=5, n_steps=3)
     scalars = made.rule.scalars
-    assert table.shape in ((3, len(scalars)), (3, 2 * len(scalars))) and table.dtype == np.float64
+    further = made.averages + (made.accumulate > 1)
+    assert table.shape[1] in (len(scalars) + further, 2 * len(scalars) + further) and table.dtype == np.float64
     assert table.flags.c_contiguous and not np.isnan(table).any()
     computed = made.each_step(np.ones(1), np.ones(1))
     for k, name in enumerate(scalars):
@@ -144,6 +148,13 @@ def test_what_no_library_has_is_refused():
 def test_scalars_of_a_step_do_not_depend_on_how_steps_are_asked_for(made):
     whole = made.scalars(1, 6)
     np.testing.assert_array_equal(np.concatenate([made.scalars(1, 2), made.scalars(3, 4)]), whole)
+
+
+def test_scalars_of_batches_are_those_of_the_change_they_are_part_of():
+    plain, several = Adam(average=2), Adam(average=2, accumulate=3)
+    table = several.scalars(2, 8)
+    np.testing.assert_array_equal(table[:, :-1], plain.scalars(1, 3)[[0, 0, 1, 1, 1, 2, 2, 2]])
+    np.testing.assert_array_equal(table[:, -1], [0, 1, 0, 0, 1, 0, 0, 1])
 
 
 @pytest.mark.parametrize(("first_step", "n_steps"), [(0, 1), (-1, 1), (1, -1)])
@@ -227,6 +238,12 @@ OUT_OF_RANGE = [
     (Ftrl, "l1", -1.0, "[0, inf)"),
     (Rprop, "shrink", 1.0, "(0, 1)"),
     (Rprop, "grow", 1.0, "(1, inf)"),
+    (SGD, "clip_norm", 0.0, "(0, inf)"),
+    (SGD, "ema", 1.0, "[0, 1)"),
+    (SGD, "average", 0, "a whole number of at least 1"),
+    (SGD, "average", 2.0, "a whole number of at least 1"),
+    (SGD, "average", True, "a whole number of at least 1"),
+    (SGD, "accumulate", -1, "a whole number of at least 1"),
 ]
 
 

@@ -199,9 +199,14 @@ def test_optimizers_follow_those_of_other_libraries(library, name, dtype, backen
         np.testing.assert_allclose(actual, recording.path, rtol=0, atol=LIBRARY_TOLERANCE)
 
 
+# Each rule's class and what it is told; and the classes that compute other scalars for the rule of another one.
+FORMS = {rule: (made_by, HYPERPARAMETERS[rule] | flags) for rule, (made_by, flags) in MADE_BY.items()}
+FORMS |= {"adam of AdamW": (fg.AdamW, HYPERPARAMETERS["adam"]), "adam of RAdam": (fg.RAdam, HYPERPARAMETERS["adam"])}
+
+
 def forms_of_the_optimizers():
     """Every rule in every dialect that has it, plain, with weights that decay and with gradients that are clipped."""
-    for rule, (made_by, _) in MADE_BY.items():
+    for rule, (made_by, _) in FORMS.items():
         restrained = [{"clip_value": 0.5}, {"weight_decay": 0.1, "clip_value": 2.0}]
         for dialect in made_by.dialects:
             yield rule, dialect, {}
@@ -213,8 +218,8 @@ def forms_of_the_optimizers():
 @pytest.mark.parametrize(("rule", "dialect", "restraints"), list(forms_of_the_optimizers()))
 def test_optimizers_follow_the_oracle(rule, dialect, restraints, backend):
     """A hundred steps in float64, the learning rate falling; momentum is in the rules' names."""
-    made_by, flags = MADE_BY[rule]
-    given = {**HYPERPARAMETERS[rule], **flags, **restraints}
+    made_by, given = FORMS[rule]
+    given = given | restraints
     if rule != "rprop":
         given["learning_rate"] = fg.schedules.Exponential(given["learning_rate"], 0.98)
     made = made_by(dialect=dialect, **given)

@@ -1,4 +1,4 @@
-"""What a step does besides the rule: gradients clipped by their norm, constraints, averages of the weights."""
+"""What a step does besides the rule: sums of gradients, clipping by their norm, constraints, averages of weights."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def model_of(sizes, optimizer, backend, dtype="float64", constraint=None, **opti
     return fg.Sequential(layers, optimizer=optimizer, dtype=dtype, backend=backend, **options).build(sizes[0])
 
 
-def assert_follows_the_oracle(optimizer, constraint, n, batch_size, sizes, backend, **steps) -> list[np.ndarray]:
-    """Two epochs in float64, to within what so few steps make of rounding; returns the weights."""
+def assert_follows_the_oracle(optimizer, constraint, n, batch_size, sizes, backend, epochs=2, **steps):
+    """Some epochs in float64, to within what so few steps make of rounding; returns the weights."""
     x, y, sample_weight, weights = problem(n, sizes)
     model = model_of(sizes, optimizer, backend, constraint=constraint)
     model.set_weights(weights)
-    history = model.fit(x, y, epochs=2, batch_size=batch_size, sample_weight=sample_weight)
+    history = model.fit(x, y, epochs=epochs, batch_size=batch_size, sample_weight=sample_weight)
     activations = ["tanh"] * (len(sizes) - 2) + ["linear"]
     expected, losses = train(
         oracle_network(activations, "softmax_cross_entropy", l2=2**-5),
@@ -65,7 +65,7 @@ def assert_follows_the_oracle(optimizer, constraint, n, batch_size, sizes, backe
         oracle_rule("momentum", learning_rate=optimizer.learning_rate, momentum=0.5),
         x,
         y,
-        batches([permutation(SEED, epoch, n) for epoch in range(2)], batch_size),
+        batches([permutation(SEED, epoch, n) for epoch in range(epochs)], batch_size),
         sample_weight,
         **steps,
     )
@@ -297,6 +297,76 @@ def test_an_average_of_a_layer_that_normalises(backend):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-14)
 
 
+# --------------------------------------------------------------------------------------------------- accumulation
+@each_backend
+@each_shape
+@pytest.mark.parametrize("clipping", [{}, {"clip_norm": 0.25}])
+def test_a_step_goes_by_the_mean_of_the_gradients_of_several_batches(clipping, n, batch_size, sizes, backend):
+    """Of three batches, of which the last of an epoch is short: steps begin in one epoch and end in the next."""
+    optimizer = fg.SGD(0.25, momentum=0.5, accumulate=3, **clipping)
+    steps = {"before": partial(clip_by_norm, **clipping)} if clipping else {}
+    assert_follows_the_oracle(optimizer, None, n, batch_size, sizes, backend, epochs=4, batches_a_step=3, **steps)
+
+
+@each_backend
+def test_what_is_counted_with_accumulated_gradients_is_the_changes_of_weights(backend):
+    """By schedules, by the corrections of Adam, and by averages; batches are counted by the model."""
+    x, y, *_ = problem(24, [4, 5, 3])
+    falling = fg.schedules.Exponential(0.1, 0.5)
+    model = model_of([4, 5, 3], fg.Adam(falling, average=2, accumulate=2), backend)
+    plain = model_of([4, 5, 3], fg.Adam(falling, average=2), backend)
+    for _ in range(5):
+        before = model.get_weights()
+        model.train_on_batch(x, y)
+        assert_same_bits(model.get_weights(), before)
+        model.train_on_batch(x, y)
+        plain.train_on_batch(x, y)
+        # Twice the same gradient, of which the mean is taken: no digit is lost.
+        assert_same_bits(model.get_weights(), plain.get_weights())
+        assert_same_bits(model.get_weights(averaged=True), plain.get_weights(averaged=True))
+    assert model.n_steps_done == 10
+    optimizer = model.optimizer
+    assert [optimizer.learning_rate_at(step) for step in range(1, 6)] == [0.1, 0.1, 0.05, 0.05, 0.025]
+
+
+@each_backend
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_go_on_with_the_gradients_there_are(duplicate, backend):
+    x, y, *_ = problem(24, [4, 5, 3])
+    model = model_of([4, 5, 3], fg.Adam(0.05, accumulate=3, ema=0.5), backend)
+    model.train_on_batch(x[:8], y[:8])
+    # A user who asks for gradients does not change what is waiting.
+    model.loss_and_gradients(x[3:], y[3:])
+    again = duplicate(model)
+    for other in (model, again):
+        other.train_on_batch(x[8:16], y[8:16])
+        other.train_on_batch(x[16:], y[16:])
+    assert_same_bits(again.get_weights(), model.get_weights())
+    single = model_of([4, 5, 3], fg.Adam(0.05), backend)
+    single.train_on_batch(x, y)
+    for w, wanted in zip(model.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_allclose(w, wanted, rtol=0, atol=1e-12)
+
+
+@each_backend
+@pytest.mark.parametrize("empty", [1, 2])
+def test_a_batch_without_weight_counts_as_one(empty, backend):
+    """It adds nothing to the sum but the penalty's gradient, and may be the one at which weights change."""
+    x, y, _, weights = problem(12, [4, 5, 3])
+    sample_weight = np.ones(12)
+    sample_weight[4 * empty : 4 * empty + 4] = 0.0
+    model, plain = (model_of([4, 5, 3], optimizer, backend) for optimizer in (fg.SGD(1.0, accumulate=3), fg.SGD(1.0)))
+    expected = [w - 2**-5 * w / 3 if w.ndim == 2 else w for w in weights]
+    plain.set_weights(weights)
+    for batch in {0, 1, 2} - {empty}:
+        gradients = plain.loss_and_gradients(x[4 * batch : 4 * batch + 4], y[4 * batch : 4 * batch + 4])[1]
+        expected = [w - g / 3 for w, g in zip(expected, gradients, strict=True)]
+    model.set_weights(weights)
+    model.fit(x, y, batch_size=4, sample_weight=sample_weight, shuffle=False)
+    for w, wanted in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(w, wanted, rtol=0, atol=1e-14)
+
+
 # ---------------------------------------------------------------------------------------------------- all of them
 @each_dtype
 @each_shape
@@ -304,7 +374,7 @@ def test_any_number_of_threads_gives_the_same_bits(n, batch_size, sizes, dtype, 
     x, y, *_ = problem(n, sizes)
 
     def run(n_threads):
-        optimizer = fg.Adam(0.01, clip_norm=0.5, ema=0.5, weight_decay=0.01)
+        optimizer = fg.Adam(0.01, clip_norm=0.5, ema=0.5, weight_decay=0.01, accumulate=2)
         constraint = fg.MaxNorm(0.5, nonnegative=True)
         model = model_of(sizes, optimizer, "cython", dtype, constraint, n_threads=n_threads)
         model.fit(x, y, epochs=2, batch_size=batch_size)
@@ -354,15 +424,16 @@ def test_only_one_average_is_kept():
 
 def test_a_step_of_one_array_alone_knows_of_no_others():
     w = np.ones(3)
-    for given in ({"clip_norm": 1.0}, {"ema": 0.5}, {"average": 1}):
+    for given in ({"clip_norm": 1.0}, {"ema": 0.5}, {"average": 1}, {"accumulate": 2}):
         with pytest.raises(ValueError, match="parameter_update: optimizer: got SGD.*, expected one without clip_norm"):
             fg.kernels.parameter_update(w, np.ones(3), [], fg.SGD(**given))
     np.testing.assert_array_equal(w, 1.0)
 
 
-def test_averages_of_a_vector_are_refused():
-    with pytest.raises(ValueError, match="minimize: optimizer: got SGD.*, expected one without ema and average"):
-        fg.minimize(np.sum, np.zeros(2), optimizer=fg.SGD(ema=0.5))
+def test_averages_and_sums_over_batches_of_a_vector_are_refused():
+    for given in ({"ema": 0.5}, {"average": 1}, {"accumulate": 2}):
+        with pytest.raises(ValueError, match="minimize: optimizer: got SGD.*, expected one without ema, average and"):
+            fg.minimize(np.sum, np.zeros(2), optimizer=fg.SGD(**given))
 
 
 def test_a_vectors_gradient_is_clipped():

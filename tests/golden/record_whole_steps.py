@@ -22,7 +22,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
     "keras: norm and exponential mean": ("keras", {"momentum": 0.5, "clip_norm": 0.3125, "ema": 0.75}, None),
     "keras: largest norm": ("keras", {}, {"max_norm": 0.5}),
     "keras: no weight below zero": ("keras", {"momentum": 0.5}, {"max_norm": 0.7, "nonnegative": True}),
+    "keras: three batches a step": ("keras", {"momentum": 0.5, "accumulate": 3}, None),
     "optax: norm and exponential mean": ("optax", {"momentum": 0.5, "clip_norm": 0.3125, "ema": 0.75}, None),
+    "optax: three batches a step": ("optax", {"momentum": 0.5, "accumulate": 3}, None),
 }
 LEARNING_RATE = 0.25
 
@@ -108,10 +110,9 @@ def keras_steps(x: Any, y: Any, start: list[Any], given: dict[str, Any], limits:
         ]
     )
     model.set_weights(start)
-    averaging = {"use_ema": True, "ema_momentum": given["ema"]} if "ema" in given else {}
-    optimizer = keras.optimizers.SGD(
-        LEARNING_RATE, momentum=given.get("momentum", 0.0), global_clipnorm=given.get("clip_norm"), **averaging
-    )
+    further = {"use_ema": True, "ema_momentum": given["ema"]} if "ema" in given else {}
+    further |= {"global_clipnorm": given.get("clip_norm"), "gradient_accumulation_steps": given.get("accumulate")}
+    optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=given.get("momentum", 0.0), **further)
 
     for rows, targets in batches_in_order(x, y):
         weights = [variable.value for variable in model.trainable_variables]
@@ -127,15 +128,17 @@ def optax_steps(x: Any, y: Any, start: list[Any], given: dict[str, Any], _: Any)
     import jax.numpy as jnp
     import optax
 
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(given["clip_norm"]), optax.sgd(LEARNING_RATE, momentum=given["momentum"])
-    )
+    clipped = optax.clip_by_global_norm(given.get("clip_norm", np.inf))
+    optimizer = optax.chain(clipped, optax.sgd(LEARNING_RATE, momentum=given["momentum"]))
+    if "accumulate" in given:
+        optimizer = optax.MultiSteps(optimizer, given["accumulate"], accumulator_dtype=np.float64)
     weights = [jnp.array(w) for w in start]
     state, averages = optimizer.init(weights), None
     for rows, targets in batches_in_order(x, y):
         updates, state = optimizer.update(jax.grad(jax_loss)(weights, rows, targets), state)
         weights = optax.apply_updates(weights, updates)
-        averages = weights if averages is None else optax.incremental_update(weights, averages, 1.0 - given["ema"])
+        share = 1.0 - given.get("ema", 0.0)
+        averages = weights if averages is None else optax.incremental_update(weights, averages, share)
     return weights, averages
 
 

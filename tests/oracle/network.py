@@ -96,10 +96,12 @@ def train(
     sample_weight: np.ndarray | None = None,
     before: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
     after: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
+    batches_a_step: int = 1,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train on the given batches of row numbers.
 
-    What is to be done with all gradients before the rule, and with all weights after it, may be given.
+    What is to be done with all gradients before the rule, and with all weights after it, may be given; and of how many
+    batches the mean of the gradients makes a step.
 
     Returns
     -------
@@ -112,13 +114,17 @@ def train(
     weights = [np.array(w, float) for w in weights]
     rules = [new_rule() for _ in weights]
     row_weight = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, float)
-    losses = []
+    losses: list[float] = []
+    waiting: list[list[np.ndarray]] = []
     for epoch in epochs:
         total = 0.0
         for rows in epoch:
             loss, gradients = network.loss_and_gradients(weights, x[rows], target[rows], row_weight[rows])
             total += loss * row_weight[rows].sum()
-            steps = zip(rules, weights, before(gradients), strict=True)
-            weights = after([rule.step(w, g) for rule, w, g in steps])
+            waiting.append(gradients)
+            if len(waiting) == batches_a_step:
+                mean = [np.mean(arrays, axis=0) for arrays in zip(*waiting, strict=True)]
+                weights = after([rule.step(w, g) for rule, w, g in zip(rules, weights, before(mean), strict=True)])
+                waiting.clear()
         losses.append(total / sum(row_weight[rows].sum() for rows in epoch))
     return weights, losses
