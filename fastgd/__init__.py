@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import optimizers as optimizers
     from . import plots as plots
     from . import schedules as schedules
+    from . import streams as streams
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
@@ -91,7 +92,7 @@ _HOMES = {
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
+_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules", "streams")
 
 __all__ = [  # noqa: F822  (found by __getattr__)
     "AdaBelief",
@@ -137,6 +138,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "plots",
     "schedules",
     "show_config",
+    "streams",
 ]
 
 
