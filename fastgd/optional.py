@@ -41,6 +41,7 @@ OPTIONAL_PARTS = {
     "matplotlib": OptionalPart("plot", "matplotlib", "pictures"),
     "pyarrow": OptionalPart("parquet", "pyarrow", "Parquet files"),
     "rich": OptionalPart("progress", "rich", "progress bars"),
+    "tensorboard": OptionalPart("tensorboard", "tensorboard", "logs for TensorBoard"),
     "mpi4py": OptionalPart("mpi", "mpi4py", "training on several machines"),
 }
 """By the name of the distribution."""

@@ -235,7 +235,7 @@ class StreamRun:
     n_threads: int | None
     counters: Callable[[], Counters]
     validate: Callable[[], dict[str, float]] | None = None
-    report: Callable[[int, float], None] | None = None
+    verbose: int = 0
     history: History = field(default_factory=History)
 
     def epochs(self, n_epochs: int) -> None:
@@ -256,8 +256,9 @@ class StreamRun:
             self.counters().epochs += 1
             further = {} if self.validate is None else self.validate()
             self.history.add(self.counters().epochs, loss=float(sums[0, 0] / sums[0, 1]), **further)
-            if self.report is not None:
-                self.report(n_rows, time.perf_counter() - start)
+            if self.verbose:
+                seconds = time.perf_counter() - start
+                print(f"epoch {self.history.epochs[-1]}  {self.history!r}  {n_rows / seconds:,.0f} rows/s", flush=True)
 
     def _learn(self, rows: Rows, number: int, sums: Array, interrupt: DeferredInterrupt) -> None:
         n_rows, counters, scalars = len(rows), self.counters(), self.scalars()

@@ -13,7 +13,12 @@ except ImportError as error:
         'fastgd.sklearn needs scikit-learn, 1.6 or later: pip install "fastgd[sklearn]"', name="sklearn"
     ) from error
 
+from . import skl2onnx_
 from .classifier import MLPClassifier
+from .linear_classifier import SGDClassifier
+from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
+
+skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor)
