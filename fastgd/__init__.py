@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import optimizers as optimizers
     from . import plots as plots
     from . import schedules as schedules
+    from . import streams as streams
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
@@ -133,6 +134,7 @@ _MODULES = (
     "optimizers",
     "plots",
     "schedules",
+    "streams",
 )
 
 __all__ = [  # noqa: F822  (found by __getattr__)
@@ -196,6 +198,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "plots",
     "schedules",
     "show_config",
+    "streams",
 ]
 
 

@@ -237,6 +237,8 @@ def real_array(given: Any, name: str) -> Array:
     if isinstance(given, np.ma.MaskedArray):
         remedy = f"fill what is masked: {name}.filled(0), or drop those rows"
         raise TypeError(refusal(name, "a masked array", "numbers without a mask", remedy))
+    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+        given = _from_dlpack(given, name)
     try:
         array = np.asarray(given)
     except ValueError:
@@ -252,6 +254,15 @@ def real_array(given: Any, name: str) -> Array:
         return array
     with np.errstate(over="ignore"):
         return array.astype(dtype)
+
+
+def _from_dlpack(given: Any, name: str) -> Array:
+    """The array of another library, where it lies."""
+    try:
+        return np.from_dlpack(given)
+    except (BufferError, RuntimeError, ValueError, TypeError) as error:
+        got = f"a {type(given).__name__} that NumPy cannot read ({error})"
+        raise TypeError(refusal(name, got, "numbers in the processor's memory", "copy it there first")) from None
 
 
 def _conversion(given: Any, array: Array, name: str) -> str:

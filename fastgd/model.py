@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -36,6 +37,8 @@ from .layers import BatchNorm, Dense, Dropout, Layer, read_layers, read_penalty
 from .methods import Method, resolve
 from .optimizers import Optimizer
 from .penalties import Penalty
+from .standardization import Standardization
+from .streams import Blocks, StreamRun, is_stream
 from .threads import FLOPS_OF_CALL, choose
 from .training import Counters, History, Hooks, Plan, Run, StepScalars, WholeRun, divergence
 
@@ -479,8 +482,8 @@ class Sequential:
     # ----------------------------------------------------------------------------------------------------- training
     def fit(
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
+        X: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
+        y: npt.ArrayLike | None = None,
         *,
         epochs: int = 1,
         batch_size: int | str | None = "auto",
@@ -488,6 +491,7 @@ class Sequential:
         sample_weight: npt.ArrayLike | None = None,
         class_weight: dict[int, float] | str | None = None,
         validation_data: tuple[Any, ...] | None = None,
+        standardize: bool = False,
         metrics: Sequence[Any] = (),
         callbacks: Sequence[Callback] | None = None,
         resume_from: str | os.PathLike[str] | None = None,
@@ -497,8 +501,10 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, of shape (n, n_inputs)
-            Real numbers of any dtype and strides; it is not copied. Sparse rows stay sparse, see Notes.
+        X : array_like or SciPy sparse, of shape (n, n_inputs); or blocks
+            Real numbers of any dtype and strides; it is not copied. Sparse rows stay sparse, see Notes. Without `y`,
+            blocks ``(X, y)`` or ``(X, y, sample_weight)``: something that can be iterated over, such as
+            `fastgd.streams.ParquetFolder`, or a function that returns a fresh iterator for each epoch.
         y : array_like
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
@@ -512,6 +518,9 @@ class Sequential:
             Multiplies the sample weights. "balanced" gives every class that occurs the same total.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
+        standardize : bool
+            Whether to learn from columns of mean 0 and standard deviation 1. What does that to X is found in one pass
+            before, and folded into the first layer, which has to be `Dense`, at the end: the model takes X as it is.
         metrics : list of str, Metric, scorer or callable, optional
             What the history gets beside the loss, of the rows and of the validation data, after each epoch: names and
             objects of `fastgd.metrics`, scikit-learn's scorers or their names, functions of ``(y, prediction)``. Costs
@@ -548,7 +557,14 @@ class Sequential:
         CSR. It is never made dense: the first layer, which has to be `Dense`, reads only the weights of columns that a
         batch has, and its update touches only these. What momentum, decay and the like do to the others is made up for
         when they are read next, so that weights and losses are those of the dense rows. A penalty on the first layer
-        is part of each reported loss: then each step goes through all columns.
+        is part of each loss that is reported: for that, an epoch, or a single step, ends with a look at all columns.
+
+        Blocks are read ahead in a thread of their own, so that each has to be made of arrays of its own; up to three
+        are in memory at a time. Batches do not reach over the end of a block. Rows are shuffled within their block, in
+        an order that depends on `seed` and the numbers of epoch and block. Class weights have to be given as a dict.
+
+        With `standardize`, penalties are of the weights for standardised columns. The variance is that of the rows
+        there are, each with its sample weight; a constant column keeps its scale.
 
         ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
         once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
@@ -562,13 +578,32 @@ class Sequential:
         0.0
         """
         n_epochs = read_count("epochs", epochs, "pass epochs=1")
-        verbose = read_verbose(verbose)
+        verbose, shuffle = read_verbose(verbose), read_flag("shuffle", shuffle)
+        found = self._read_standardize(standardize)
+        if found is not None or is_stream(X, y):
+            self._refuse_hooks(callbacks, resume_from)
+        if is_stream(X, y):
+            self._refuse_whole(sample_weight, class_weight, metrics)
+            blocks = Blocks(X)
+            blocks.check_passes(n_epochs + (found is not None))
+            built_before = self._network is not None
+            stream = self._stream_run(blocks, batch_size, shuffle, class_weight, validation_data, found)
+            stream.verbose = verbose
+            self.history = stream.history
+            with self._unfolded(found, built_before):
+                stream.epochs(n_epochs)
+            return stream.history
         rows = self._read_rows(X, y, sample_weight, class_weight)
-        batch_size, shuffle = self._read_batches(batch_size, len(rows)), read_flag("shuffle", shuffle)
+        batch_size = self._read_batches(batch_size, len(rows))
         validation = self._read_validation(validation_data, rows.X.shape[1])
         measures = self._read_metrics(metrics)
         hooks = self._read_hooks(callbacks, verbose)
         path = self._read_resumption(resume_from)
+        built_before = self._network is not None
+        if found is not None:
+            found.add(self._dense(rows.X), rows.weights)
+            rows = self._standardized(rows, found)
+            validation = None if validation is None else self._standardized(validation, found)
         if path is not None:
             self._resume(path, rows, (len(rows), batch_size, shuffle), hooks)
         else:
@@ -577,7 +612,8 @@ class Sequential:
             self.history = History()
         self._hooks, self.stop_training = hooks, False
         run = self._run(rows, batch_size, shuffle, hooks or Hooks(), self._further(rows, validation, measures))
-        self._train(run, n_epochs, hooks)
+        with self._unfolded(found, built_before):
+            self._train(run, n_epochs, hooks)
         return self.history
 
     def _read_hooks(self, callbacks: Any, verbose: int) -> CallbackList | None:
@@ -652,6 +688,130 @@ class Sequential:
             raise ValueError(refusal("resume_from", got, expected, remedy))
         path = os.fspath(given)
         return path if os.path.exists(path) else None
+
+    # ---------------------------------------------------------------------------------------- blocks, standardisation
+    def _stream_run(
+        self,
+        blocks: Blocks,
+        batch_size: Any,
+        shuffle: bool,
+        class_weight: Any,
+        validation_data: Any,
+        found: Standardization | None,
+    ) -> StreamRun:
+        """A run over blocks, after a pass to standardise their columns if that is wanted; the first block builds."""
+        if batch_size == "auto":
+            size: int | None = 32
+        else:
+            remedy = "pass batch_size=32, or None for whole blocks"
+            size = None if batch_size is None else read_count("batch_size", batch_size, remedy)
+        if size is not None:
+            self._refuse_single_rows(size)
+
+        def read(block: tuple[Any, ...], number: int) -> Rows:
+            X, y, weights = block
+            rows = self._read_rows(X, y, weights, class_weight, f"block {number} ")
+            if self._network is None:
+                self._read_validation(validation_data, rows.X.shape[1])
+                self.build(rows.X.shape[1])
+                self.history = run.history
+            return rows
+
+        run = StreamRun(
+            network=self._built,
+            backend=self._backend,
+            scalars=lambda: self._scalars,
+            blocks=blocks,
+            read=lambda block, number: self._standardized(read(block, number), found),
+            flops=lambda rows: self._flops(rows.X),
+            batch_size=size,
+            shuffle=shuffle,
+            seed=self._seed,
+            n_threads=self._n_threads,
+            counters=lambda: self._counters,
+        )
+        if self._network is not None:
+            self._read_validation(validation_data, self._n_inputs)
+        if found is not None:
+            for number, block in enumerate(blocks, 1):
+                rows = read(block, number)
+                found.add(self._dense(rows.X), rows.weights)
+        if validation_data is not None:
+
+            def validate() -> dict[str, float]:
+                validation = self._read_validation(validation_data, self._n_inputs)
+                assert validation is not None
+                told = self._evaluate(self._standardized(validation, found))
+                return {f"val_{name}": value for name, value in told.items()}
+
+            run.validate = validate
+        return run
+
+    @staticmethod
+    def _refuse_hooks(callbacks: Any, resume_from: Any) -> None:
+        """What looks at a fit from outside would see weights for standardised columns, or half a pass."""
+        for name, given in (("callbacks", callbacks), ("resume_from", resume_from)):
+            if given is not None:
+                expected = "None where blocks or standardised columns are learnt from"
+                raise ValueError(refusal(name, repr(given), expected, "pass arrays, standardised before"))
+
+    def _refuse_whole(self, sample_weight: Any, class_weight: Any, metrics: Any) -> None:
+        """What needs all rows at once does not go with blocks."""
+        if len(metrics):
+            expected = "none: they are of all rows at once"
+            raise ValueError(refusal("metrics", repr(metrics), expected, "pass validation_data instead"))
+        if isinstance(self._optimizer, Method):
+            name = type(self._optimizer).__name__
+            expected = f"arrays: {name} needs all rows at once"
+            raise TypeError(refusal("X", "blocks", expected, "use fg.Adam(), or pass X and y whole"))
+        if sample_weight is not None:
+            expected = "None: blocks bring their weights along"
+            raise TypeError(refusal("sample_weight", "one for all blocks", expected, "yield (X, y, sample_weight)"))
+        if isinstance(class_weight, str):
+            expected = "a dict: how often classes occur is known at the end only"
+            raise TypeError(refusal("class_weight", repr(class_weight), expected, "pass for example {0: 1.0, 1: 5.0}"))
+
+    def _read_standardize(self, given: Any) -> Standardization | None:
+        if not read_flag("standardize", given):
+            return None
+        if not isinstance(self._layers[0], Dense):
+            expected = f"False: the first layer is {self._layers[0]!r}, and only a Dense one can be folded into"
+            raise ValueError(refusal("standardize", "True", expected, "standardise X yourself"))
+        if self._layers[0].constraint is not None or self._optimizer.averages:
+            expected = "False: averages and constraints are of the weights that are learnt, not of folded ones"
+            raise ValueError(refusal("standardize", "True", expected, "standardise X yourself"))
+        return Standardization()
+
+    def _dense(self, X: Array | SparseRows) -> Array:
+        """Rows that can be standardised."""
+        if isinstance(X, SparseRows):
+            expected = "False for sparse rows: less its mean, a column has no zeros left"
+            remedy = "scale X yourself, for example with scikit-learn's MaxAbsScaler"
+            raise ValueError(refusal("standardize", "True", expected, remedy))
+        return X
+
+    def _standardized(self, rows: Rows, found: Standardization | None) -> Rows:
+        if found is None:
+            return rows
+        return Rows(found.standardized(self._dense(rows.X), self._dtype), rows.targets, rows.weights)
+
+    @contextmanager
+    def _unfolded(self, found: Standardization | None, built_before: bool) -> Iterator[None]:
+        """Weights for standardised columns meanwhile; those that are new are meant for such columns."""
+        if found is None:
+            yield
+            return
+        if built_before:
+            self._refold(found.unfolded)
+        try:
+            yield
+        finally:
+            self._refold(found.folded)
+
+    def _refold(self, fold: Callable[[Array, Array], tuple[Array, Array]]) -> None:
+        network = self._built()
+        W, b, *others = network.get_weights()
+        network.set_weights([*fold(W, b), *others])
 
     def _read_batches(self, batch_size: Any, n_rows: int) -> int:
         """Rows per step, which is all of them where the optimizer needs that."""

@@ -39,6 +39,7 @@ OPTIONAL_PARTS = {
     "safetensors": OptionalPart("io", "safetensors", "saving and loading models"),
     "onnx": OptionalPart("onnx", "onnx", "model.to_onnx"),
     "matplotlib": OptionalPart("plot", "matplotlib", "pictures"),
+    "pyarrow": OptionalPart("parquet", "pyarrow", "Parquet files"),
     "rich": OptionalPart("progress", "rich", "progress bars"),
     "tensorboard": OptionalPart("tensorboard", "tensorboard", "logs for TensorBoard"),
     "mpi4py": OptionalPart("mpi", "mpi4py", "training on several machines"),

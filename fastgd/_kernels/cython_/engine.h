@@ -56,6 +56,7 @@ typedef struct {
     ptrdiff_t *column_start;
     uint32_t *row;
     void *value_by_column;                  /* REAL */
+    void *gradient;                         /* of a layer of few outputs: 16 bytes for each live column */
     uint32_t *number;                       /* of each column of X: 1 + that among the live ones, or 0 */
 } sparse_batch;
 

@@ -67,6 +67,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t *column_start
         uint32_t *row
         void *value_by_column
+        void *gradient
         uint32_t *number
 
     ctypedef struct step_history:

@@ -415,7 +415,10 @@ cdef class Network:
             batch.live_column, batch.row = <uint32_t *>_address(whole[2]), <uint32_t *>_address(whole[3])
             batch.column_start = <Py_ssize_t *>_address(starts)
             batch.value, batch.value_by_column = _address(values[0]), _address(values[1])
-            self.sparse_buffers = whole, starts, values
+            # Two numbers of 8 bytes for each column; the engine wants them where a vector may begin.
+            gradient = np.zeros((elements + 1 if self.at.layers[0].n_outputs * self.table.real_size <= 16 else 0, 2))
+            batch.gradient = _address(gradient)
+            self.sparse_buffers = whole, starts, values, gradient
         self.row_starts = rows
 
     cdef object _share_deltas(self, Py_ssize_t rows, Py_ssize_t widest):

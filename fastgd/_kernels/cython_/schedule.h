@@ -64,6 +64,13 @@ static void gather_targets(network *net, range rows, ptrdiff_t first)
             net->batch_labels[i] = net->job.labels[order[first + i]];
 }
 
+/* Whether the first layer's gradient is summed element by element, not column by column; never one that is stored. */
+INLINE int updates_slim(const network *net)
+{
+    return net->job.kind == TRAIN && is_slim(&net->layers[0]) && net->squares == NULL
+        && net->now.last - net->now.first <= net->most_rows;
+}
+
 /* A batch is taken apart by one member: each column's number depends on those before it. */
 static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdiff_t count)
 {
@@ -71,6 +78,8 @@ static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdif
     if (member == 0) {
         gather_elements(&net->job.rows, net->order, first, count, &net->batch);
         if (is_training(net))
+            number_columns(&net->batch, &net->layers[0], count);
+        if (is_training(net) && !updates_slim(net))
             sort_by_column(&net->batch, count);
     }
     if (net->job.kind != TRAIN || (net->history.steps == 0 && !net->history.counts_penalty))
@@ -237,6 +246,11 @@ static int backward_sparse(network *net, int member, ptrdiff_t rows, int use)
     range live = share(net, member, net->batch.live), units = share(net, member, live_units(&net->batch));
     range columns = share(net, member, layer->n_inputs);
     int finite = member == 0 ? update_bias(layer, rows, use, &net->rule) : 1;
+    if (updates_slim(net)) {
+        if (member == 0)
+            slim_gradient(layer, &net->batch, rows);
+        team_wait(&net->barrier);
+    }
     if (use == UPDATE_WEIGHTS)
         return finite & update_live(layer, &net->batch, &net->rule, &net->history, net->history.steps + is_owed(net),
                                     units.first, units.last);

@@ -49,23 +49,21 @@ static void gather_elements(const sparse_source *source, const ptrdiff_t *order,
     batch->row_start[count] = filled;
 }
 
-/* Numbers the columns in the order in which they turn up, and counts their elements: those of number s in count[s + 2]. */
-static void number_columns(sparse_batch *batch, ptrdiff_t elements)
+/* Numbers the columns in the order in which they turn up. */
+static void number_columns(sparse_batch *batch, const dense_layer *layer, ptrdiff_t count)
 {
-    ptrdiff_t live = 0, *count = batch->column_start;
+    ptrdiff_t live = 0, elements = batch->row_start[count];
     for (ptrdiff_t s = 0; s < batch->live; s++)
         batch->number[batch->live_column[s]] = 0;
-    count[0] = count[1] = 0;
     /* Whether a column is new cannot be foreseen: no branch depends on it. */
     for (ptrdiff_t k = 0; k < elements; k++) {
         uint32_t column = batch->column[k], known = batch->number[column];
+        __builtin_prefetch(panel_row(&layer->weight, 0, column));
         batch->live_column[live] = column;
-        count[live + 2] = 0;
         known = known ? known : (uint32_t)live + 1;
         batch->number[column] = known;
         batch->slot[k] = known - 1;
         live += known == (uint32_t)live + 1;
-        count[known + 1]++;
     }
     batch->live = live;
 }
@@ -76,7 +74,9 @@ static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
     ptrdiff_t *next = batch->column_start + 1;
     const REAL *values = batch->value;
     REAL *by_column = batch->value_by_column;
-    number_columns(batch, batch->row_start[count]);
+    memset(batch->column_start, 0, (size_t)(batch->live + 2) * sizeof(ptrdiff_t));
+    for (ptrdiff_t k = 0; k < batch->row_start[count]; k++)
+        next[batch->slot[k] + 1]++;
     for (ptrdiff_t s = 1; s <= batch->live; s++)
         next[s] += next[s - 1];
     for (ptrdiff_t row = 0; row < count; row++)
@@ -267,17 +267,44 @@ INLINE void column_gradient(const dense_layer *layer, const sparse_batch *batch,
                       panel_row(&layer->delta, panel, 0), add ? to : NULL, to);
 }
 
+/* A layer of few outputs: a column's weights in one panel are 16 bytes. Sorting its elements would take longer than adding
+ * them up where they stand; the sums are the same, in the same order. */
+typedef REAL SLIM __attribute__((vector_size(16)));
+
+INLINE int is_slim(const dense_layer *layer) { return layer->n_outputs * (ptrdiff_t)sizeof(REAL) <= (ptrdiff_t)sizeof(SLIM); }
+
+static void slim_gradient(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t count)
+{
+    SLIM *gradient = batch->gradient;
+    const REAL *values = batch->value;
+    memset(gradient, 0, (size_t)batch->live * sizeof(SLIM));
+    for (ptrdiff_t row = 0; row < count; row++) {
+        SLIM delta;
+        memcpy(&delta, panel_row(&layer->delta, 0, row), sizeof delta);
+        for (ptrdiff_t k = batch->row_start[row]; k < batch->row_start[row + 1]; k++)
+            gradient[batch->slot[k]] += (values[k] - (SLIM){0}) * delta;
+    }
+}
+
 /* So many live columns at a time, wherever they lie, are brought together to be updated as one run. */
 #define LIVE_TOGETHER PANEL_WIDTH
 
 static ptrdiff_t live_units(const sparse_batch *batch) { return ceil_divide(batch->live, LIVE_TOGETHER); }
 
+/* Rows of a matrix to a run, or back; a constant number of bytes becomes a move or two. */
+#define EACH_ROW(BYTES) \
+    for (ptrdiff_t k = 0; k < count; k++) { \
+        REAL *row = panel_row(m, panel, columns[k]); \
+        memcpy(back ? row : run + k * width, back ? run + k * width : row, BYTES); \
+    }
 INLINE void copy_columns(const matrix *m, ptrdiff_t panel, const uint32_t *columns, ptrdiff_t count, REAL *run, int back)
 {
     ptrdiff_t width = width_of_panel(m, panel);
-    for (ptrdiff_t k = 0; k < count; k++) {
-        REAL *row = panel_row(m, panel, columns[k]);
-        copy_run(back ? row : run + k * width, back ? run + k * width : row, width);
+    switch (width * sizeof(REAL)) {
+    case 16: EACH_ROW(16) break;
+    case 32: EACH_ROW(32) break;
+    case 64: EACH_ROW(64) break;
+    default: EACH_ROW(2 * VECTOR_BYTES)
     }
 }
 
@@ -289,7 +316,9 @@ static int update_live_unit(const dense_layer *layer, const sparse_batch *batch,
     const uint32_t *columns = batch->live_column + first;
     ptrdiff_t width = width_of_panel(&layer->weight, panel);
     int finite;
-    for (ptrdiff_t k = 0; k < count; k++)
+    if (is_slim(layer))
+        memcpy(runs[1], (const SLIM *)batch->gradient + first, (size_t)count * sizeof(SLIM));
+    for (ptrdiff_t k = 0; k < count && !is_slim(layer); k++)
         column_gradient(layer, batch, first + k, panel, 0, runs[1] + k * width);
     for (ptrdiff_t a = 0; a < 2 + rule->n_states; a++) {
         arrays[a] = runs[a];
