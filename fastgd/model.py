@@ -928,7 +928,7 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self.get_weights()
+        weights = self.get_weights(averaged=True)
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
         group = 1 if self._loss is None else self._loss.outputs_per_target
         sizes = (self._n_inputs, self._n_outputs)
