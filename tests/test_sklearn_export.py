@@ -227,13 +227,17 @@ def test_an_operator_set_that_lacks_operators_is_refused(skl2onnx):
         converted(skl2onnx, classifier().fit(X, LABELS), target_opset=18)
 
 
-ORDERS = ["import skl2onnx\nimport fastgd.sklearn", "import fastgd.sklearn\nassert 'skl2onnx' not in sys.modules"]
+ORDERS = [
+    "import skl2onnx\nimport fastgd.sklearn",
+    "import fastgd.sklearn\nassert 'skl2onnx' not in sys.modules\nimportlib.util.find_spec('skl2onnx')",
+]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=["skl2onnx first", "fastgd first"])
 def test_registered_in_either_order_of_imports(order, skl2onnx):
     """And fastgd does not import it."""
     program = f"""
+import importlib.util
 import sys
 {order}
 import skl2onnx
