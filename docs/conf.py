@@ -40,9 +40,9 @@ numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 # Exempt: what is called like its formula, or made by a decorator or by fastgd and not by a user; and optimizers,
 # most of whose arguments are described once, by their base class. There the tests look whether all are.
 numpydoc_validation_exclude = {
-    r"fastgd\.(activations|losses|initializers)\.",
+    r"fastgd\.(activations|losses|initializers|metrics)\.",
     r"\._formula\.",
-    r"\.(DivergenceError|CheckedArray|GradientCheck)$",
+    r"\.(DivergenceError|CheckedArray|GradientCheck|Progress|Diagnosis|LayerDiagnosis)$",
     rf"^fastgd\.({'|'.join(fastgd.optimizers.__all__)})$",
 }
 

@@ -77,12 +77,13 @@ class StepSpec:
 
     Before it all gradients, penalties included, are multiplied by clip_norm / (norm + clip_slack), if that is below 1.
     After it, and after the constraints, average <- (1 - share) average + share w for all parameters, if they are to be
-    averaged.
+    averaged. With `accumulate` above 1, the gradients of so many batches are added up first, and their mean is clipped.
     """
 
     clip_norm: float = math.inf
     clip_slack: float = 0.0
     averages: bool = False
+    accumulate: int = 1
 
 
 PLAIN_STEP = StepSpec()
@@ -123,7 +124,7 @@ class Network(Protocol):
         """Replace all of them."""
 
     def get_slots(self) -> list[list[Array]]:
-        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
+        """For each state of the rule, the average and the sum of gradients, if any, what `get_weights` gives."""
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         """Replace all of them."""
@@ -172,7 +173,8 @@ class Network(Protocol):
         `steps_before` numbers the first of these steps among all: with `seed` it decides what dropout draws.
 
         `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases; and
-        then, where parameters are averaged, the share of the newest.
+        then, where parameters are averaged, the share of the newest; and then, where gradients are accumulated, whether
+        the parameters change after this batch.
         """
 
     def evaluate(
@@ -199,9 +201,77 @@ class Network(Protocol):
         """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
 
 
+class LinearDescent(Protocol):
+    """One fit of a linear model, row by row or by small batches: scores X W^T + b, W being (n_outputs, n_features).
+
+    X is a C-contiguous array of the dtype of W, or a CSR matrix of it with no column twice in a row; b is float64. W
+    and b, and their means over the steps from `average_from` on, are updated in place.
+
+    Targets are intp labels (n,), of which each output takes one of `labels` for 1 and the others for `other_target`;
+    or numbers (n,) of the dtype of W. Weights of rows are float64 or None; each output multiplies them by the second
+    of its `class_weights`, (n_outputs, 2), where the target is above 0, and elsewhere by the first. A loss over rows
+    takes all outputs at once, and the second weight of the row's label.
+
+    `step` 0: for each batch of rows, all scored before, W <- max(0, 1 - rate l2) W - rate sum(w l' x) / sum(w), but
+    with a `batch_size` of 1 not divided; slopes l' are clipped to 1e12. b likewise, `intercept_share` times as fast
+    and without l2; then the cumulative l1 penalty of Tsuruoka, Tsujii & Ananiadou, ACL
+    2009, of the columns that the batch has. 1 and 2: the passive-aggressive steps of Crammer et al., JMLR 2006, whose
+    aggressiveness is the rate.
+    """
+
+    best: Array
+    n_worse: Array
+    pace: Array
+
+    def __init__(
+        self,
+        X: Any,
+        targets: Array,
+        weights: Array | None,
+        W: Array,
+        b: Array,
+        *,
+        loss: Loss,
+        step: int,
+        l1: float,
+        l2: float,
+        batch_size: int,
+        intercept_share: float,
+        labels: Array,
+        class_weights: Array,
+        other_target: float,
+        average_from: int = 0,
+        mean_W: Array | None = None,
+        mean_b: Array | None = None,
+    ) -> None: ...
+
+    def run(
+        self,
+        order: Array,
+        permutation: Array | None,
+        rates: Array,
+        *,
+        steps_before: int,
+        active: Array,
+        n_epochs: int,
+        tol: float,
+        patience: int,
+    ) -> tuple[int, int, Array]:
+        """Train the outputs that are `active` (uint8) for some epochs, with a rate for each step, times their `pace`.
+
+        `order`, intp, is permuted in place before each epoch: order <- order[permutation].
+
+        Returns the number of epochs done; a status, 0 or, where weights are not finite any more, 2; and the objective
+        of each output in the last epoch: the mean loss, and the penalty unless `step` is 1 or 2. A loss over rows has
+        one objective, which is the first output's. It ends early once some output's has been above its `best` less tol
+        in `patience` epochs in a row, as `n_worse` counts; 0: never.
+        """
+
+
 class Backend(Protocol):
     """A module with these names is a backend."""
 
+    LinearDescent: type[LinearDescent]
     Network: type[Network]
 
     def dense_forward(
@@ -232,6 +302,9 @@ class Backend(Protocol):
 
     def permutation(self, seed: int, epoch: int, n: int) -> Array:
         """The order of n rows in an epoch, intp."""
+
+    def xorshift_permutation(self, n: int, seed: int) -> Array:
+        """0 to n-1 in the order that scikit-learn's linear models shuffle rows to, intp."""
 
     def uniform(self, seed: int, stream: int, substream: int, count: int, start: int = 0) -> Array:
         """`count` draws of a stream, from number `start` on, which is even: float64 in [0, 1)."""

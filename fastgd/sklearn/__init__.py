@@ -15,8 +15,10 @@ except ImportError as error:
 
 from . import skl2onnx_
 from .classifier import MLPClassifier
+from .linear_classifier import SGDClassifier
+from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
 
 skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor)

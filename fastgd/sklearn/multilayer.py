@@ -124,7 +124,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Coefficients and intercepts as lists, the same ones until the model is trained again."""
         model = self._fitted_model(name)
         if "_lists" not in self.__dict__:
-            weights, places = model.get_weights(), self._places(model)
+            weights, places = model.get_weights(averaged=True), self._places(model)
             for array in weights:
                 # A change in place would not reach the engine: better that it fails.
                 array.flags.writeable = False

@@ -62,9 +62,15 @@ typedef struct {
 /* Steps that columns without a gradient have yet to take. */
 typedef struct {
     uint32_t *taken;                        /* of each column of X: steps of the history that its weights have behind them */
+    double *penalty;                        /* of each column of X: what its penalty adds to the epoch's loss */
     void *scalars;                          /* REAL: FASTGD_MAX_SCALARS for each step, those of weights */
+    double *weight_sum;                     /* of each step's batch */
+    double *scale, *squares;                /* before each step, if a step is but a factor: the product of those so far, and
+                                             * the sum of their batches' weights times the squares of such products */
     ptrdiff_t steps, room;
     int at_once;                            /* each step is taken by all columns before the next */
+    int scales;                             /* all that a step does to a column without a gradient is to scale it */
+    int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
 } step_history;
 
 enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
@@ -88,6 +94,7 @@ typedef struct {
     int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
     double max_norm;
     matrix average;                         /* like weight; where weights are averaged */
+    matrix gradient_sum;                    /* like weight; where several batches make a step */
     uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
     double kept_scale;                      /* DROPOUT: what the others are multiplied by */
     double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
@@ -176,7 +183,7 @@ typedef struct {
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share, moves */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -190,6 +197,8 @@ typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
     double newest_share;                    /* of this step's weights in their average */
+    int moves;                              /* whether weights change after this batch */
+    int settles;                            /* steps that are owed are taken now */
     int stop, status;
     ptrdiff_t done;
     int nonfinite_weights;
@@ -208,15 +217,16 @@ typedef struct {
     double clip_norm, clip_slack;           /* gradients are multiplied by clip_norm / (norm + clip_slack) where that is below 1 */
     double *squares;                        /* of the gradients, one sum a unit of weights; NULL: no clipping by the norm */
     int averages, constrains;               /* whether weights are averaged, and whether some layer has a constraint */
+    ptrdiff_t batches_a_step;               /* the mean of whose gradients makes a step */
     int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
-    double rule_scalars[2 * FASTGD_MAX_SCALARS + 1];    /* as REAL: of the weights, and of the biases if they have others */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS + 2];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;                           /* without memory where all that was read is sparse */
     sparse_batch batch;
     step_history history;
-    int rests;                              /* the rule leaves weights without a gradient alone if these scalars are zero: */
-    ptrdiff_t n_drawing, drawing[2];
+    int rests;                              /* the rule leaves weights without a gradient alone unless they are drawn to zero */
+    ptrdiff_t place_of_rate, place_of_coupled, place_of_decay;      /* among the rule's scalars; negative: not there */
     target_rows target;
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */
@@ -228,6 +238,61 @@ typedef struct {
     team_barrier barrier;
 } network;
 
+/* Rows that a linear model learns from: dense ones, each in a row of memory, or the non-zeros of sparse ones. */
+typedef struct {
+    const void *values;                     /* REAL */
+    const void *columns, *starts;           /* of sparse rows, whole numbers of index_bytes; else NULL */
+    int index_bytes;
+    ptrdiff_t n_columns;
+    const ptrdiff_t *labels;                /* of each row; or else */
+    const void *targets;                    /* REAL, one a row */
+    const double *weights;                  /* of each row; NULL: all 1 */
+} linear_rows;
+
+/* One output of a linear model. Its weights are scale * weight, so that shrinking all of them is one product; their mean
+ * over the steps is (mean + mean_share * weight) / divisor, so that a step costs the mean what it costs the weights. */
+typedef struct {
+    void *weight, *mean;                    /* REAL; mean: NULL without averaging */
+    void *charged;                          /* REAL: what the l1 penalty has taken of each weight; NULL without one */
+    double scale, mean_share, divisor, intercept, mean_intercept;
+    double due;                             /* what the l1 penalty was to take of each weight up to now */
+    double squares, magnitudes;             /* sums over the weights */
+    ptrdiff_t label;                        /* rows of this label have target 1, the others the job's other_target */
+    double pace;                            /* a factor of its rates */
+    double positive, negative;              /* by which those with a target above 0, and the others, are weighed */
+    double objective;                       /* of the epoch: sum of losses and penalties over the rows */
+    double best;
+    ptrdiff_t n_worse;
+} linear_output;
+
+enum linear_step { GRADIENT_STEP, PASSIVE_AGGRESSIVE_1, PASSIVE_AGGRESSIVE_2 };
+
+/* Some epochs of a linear model. */
+typedef struct {
+    linear_rows rows;
+    ptrdiff_t *order, *spare;
+    const ptrdiff_t *permutation;           /* by which the order of each epoch follows from the last one's; NULL: it stays */
+    ptrdiff_t n_rows, batch_size, n_epochs;
+    linear_output **outputs;
+    ptrdiff_t n_outputs;
+    loss_plan loss;
+    int step;                               /* a linear_step */
+    double other_target;
+    double l1, l2, intercept_share;         /* of the step; 0: there is no intercept */
+    const double *rates;                    /* of each step, all epochs' */
+    double steps_before, average_from;      /* numbers of steps; average_from 0: no averaging */
+    double tol;
+    ptrdiff_t patience;                     /* stop after so many epochs without improvement by tol; 0: never */
+    void *score, *target, *value, *gradient;   /* REAL, batch_size * n_outputs, with room for whole vectors */
+    matrix row_score, row_delta;            /* the same of a loss over rows */
+    target_rows row_target;
+    ptrdiff_t *row_labels;
+    double *row_losses, *row_weights;
+    void *row_scale, *row_sums;
+    ptrdiff_t done;                         /* epochs */
+    int status;                             /* a train_status */
+} linear_job;
+
 typedef struct {
     const char *instruction_set;
     ptrdiff_t real_size, panel_width;
@@ -236,6 +301,9 @@ typedef struct {
     void (*work)(network *net, int member);
     /* What columns without a gradient are owed is given to them. */
     void (*settle)(network *net);
+
+    /* Outputs of contiguous rows, for callers that are compiled themselves; any number of threads at a time. */
+    void (*forward_rows)(const network *net, const void *x, ptrdiff_t n_rows, int link, void *out);
 
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);
@@ -264,6 +332,8 @@ typedef struct {
 
     void (*loss_gradient)(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last);
     void (*differentiate)(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last);
+
+    void (*train_linear)(linear_job *job);
 
     const named_blocks *activations, *losses, *optimizers, *elementary;
     const named_row_loss *row_losses;

@@ -70,10 +70,16 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct step_history:
         uint32_t *taken
+        double *penalty
         void *scalars
+        double *weight_sum
+        double *scale
+        double *squares
         Py_ssize_t steps
         Py_ssize_t room
         int at_once
+        int scales
+        int counts_penalty
 
     ctypedef struct dense_layer:
         int kind
@@ -96,6 +102,7 @@ cdef extern from "engine.h" nogil:
         int nonnegative
         double max_norm
         matrix average
+        matrix gradient_sum
         uint32_t dropped
         double kept_scale
         double eps
@@ -194,6 +201,7 @@ cdef extern from "engine.h" nogil:
         double *squares
         int averages
         int constrains
+        Py_ssize_t batches_a_step
         int by_class
         int by_sides
         int penalized
@@ -204,8 +212,9 @@ cdef extern from "engine.h" nogil:
         sparse_batch batch
         step_history history
         int rests
-        Py_ssize_t n_drawing
-        Py_ssize_t *drawing
+        Py_ssize_t place_of_rate
+        Py_ssize_t place_of_coupled
+        Py_ssize_t place_of_decay
         target_rows target
         Py_ssize_t *batch_labels
         void *row_scale
@@ -217,11 +226,78 @@ cdef extern from "engine.h" nogil:
         progress now
         team_barrier barrier
 
+    ctypedef struct linear_rows:
+        const void *values
+        const void *columns
+        const void *starts
+        int index_bytes
+        Py_ssize_t n_columns
+        const Py_ssize_t *labels
+        const void *targets
+        const double *weights
+
+    ctypedef struct linear_output:
+        void *weight
+        void *mean
+        void *charged
+        double scale
+        double mean_share
+        double divisor
+        double intercept
+        double mean_intercept
+        double due
+        double squares
+        double magnitudes
+        Py_ssize_t label
+        double pace
+        double positive
+        double negative
+        double objective
+        double best
+        Py_ssize_t n_worse
+
+    ctypedef struct linear_job:
+        linear_rows rows
+        Py_ssize_t *order
+        Py_ssize_t *spare
+        const Py_ssize_t *permutation
+        Py_ssize_t n_rows
+        Py_ssize_t batch_size
+        Py_ssize_t n_epochs
+        linear_output **outputs
+        Py_ssize_t n_outputs
+        loss_plan loss
+        int step
+        double other_target
+        double l1
+        double l2
+        double intercept_share
+        const double *rates
+        double steps_before
+        double average_from
+        double tol
+        Py_ssize_t patience
+        void *score
+        void *target
+        void *value
+        void *gradient
+        matrix row_score
+        matrix row_delta
+        target_rows row_target
+        Py_ssize_t *row_labels
+        double *row_losses
+        double *row_weights
+        void *row_scale
+        void *row_sums
+        Py_ssize_t done
+        int status
+
     ctypedef struct kernel_table:
         const char *instruction_set
         Py_ssize_t real_size
         Py_ssize_t panel_width
         void work(network *, int) noexcept nogil
+        void forward_rows(const network *, const void *, Py_ssize_t, int, void *) noexcept nogil
         void settle(network *) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -239,6 +315,7 @@ cdef extern from "engine.h" nogil:
                             Py_ssize_t, Py_ssize_t) noexcept nogil
         void loss_gradient(const loss_plan *, const scored_rows *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void differentiate(const dense_layer *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void train_linear(linear_job *) noexcept nogil
         const named_blocks *activations
         const named_blocks *losses
         const named_blocks *optimizers

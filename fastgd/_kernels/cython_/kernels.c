@@ -6,6 +6,8 @@
 #include "dense.h"
 #include "elementary.h"
 #include "engine.h"
+#include "forward.h"
+#include "linear.h"
 #include "panels.h"
 #include "losses.h"
 #include "schedule.h"
@@ -72,6 +74,7 @@ const kernel_table KERNEL_TABLE = {
     .real_size = sizeof(REAL),
     .panel_width = PANEL_WIDTH,
     .work = work,
+    .forward_rows = forward_rows,
     .settle = settle_network,
     .gather = gather,
     .scatter = scatter,
@@ -88,6 +91,7 @@ const kernel_table KERNEL_TABLE = {
     .backward_weight = backward_weight,
     .loss_gradient = loss_gradient,
     .differentiate = differentiate,
+    .train_linear = train_linear,
     .activations = activation_blocks,
     .losses = loss_blocks,
     .optimizers = optimizer_blocks,

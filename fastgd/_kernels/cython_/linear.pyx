@@ -1,0 +1,152 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True
+"""Linear models by stochastic gradient descent, some epochs a call; the loops are in linear.h."""
+
+import threading
+
+import numpy as np
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+
+from .arrays cimport Panels, plan_of_loss, scalars_of, table_for
+from .engine cimport kernel_table, linear_job, linear_output
+
+
+def xorshift_permutation(Py_ssize_t n, seed):
+    """0 to n-1 in the order that scikit-learn's linear models shuffle rows to, intp."""
+    order = np.arange(n, dtype=np.intp)
+    cdef Py_ssize_t[::1] at = order
+    cdef uint32_t state = seed or 1
+    cdef Py_ssize_t i, j
+    with nogil:
+        for i in range(n - 1):
+            state ^= state << 13
+            state ^= state >> 17
+            state ^= state << 5
+            j = i + (state & 0x7fffffff) % <uint32_t>(n - i)
+            at[i], at[j] = at[j], at[i]
+    return order
+
+
+cdef void *_address(array) except? NULL:
+    return NULL if array is None else <void *><size_t>array.ctypes.data
+
+
+cdef class LinearDescent:
+    """One fit of a linear model; see `Backend`."""
+
+    cdef const kernel_table *table
+    cdef linear_job job
+    cdef linear_output *outputs
+    cdef linear_output **active
+    cdef Py_ssize_t n_outputs
+    cdef object held, b, mean_b, lock
+    cdef readonly object best, n_worse, pace
+    cdef Panels score, delta
+
+    def __cinit__(self, X, targets, weights, W, *given, **named):
+        self.n_outputs = len(W)
+        self.outputs = <linear_output *>calloc(self.n_outputs, sizeof(linear_output))
+        self.active = <linear_output **>calloc(self.n_outputs, sizeof(void *))
+        if self.outputs == NULL or self.active == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.outputs)
+        free(self.active)
+
+    def __init__(self, X, targets, weights, W, b, *, loss, int step, double l1, double l2, Py_ssize_t batch_size,
+                 double intercept_share, labels, class_weights, double other_target, Py_ssize_t average_from=0,
+                 mean_W=None, mean_b=None):
+        dtype = W.dtype
+        self.table, self.lock = table_for(dtype), threading.Lock()
+        self.b, self.mean_b = b, mean_b
+        self.best, self.n_worse, self.pace = np.full(len(W), np.inf), np.zeros(len(W), np.intp), np.ones(len(W))
+        charged = np.zeros_like(W) if l1 > 0 else None
+        buffers = [np.zeros(batch_size * len(W) + self.table.panel_width, dtype) for _ in range(4)]
+        scalars = scalars_of(loss, dtype, len(W))
+        spare = np.empty(X.shape[0], np.intp)
+        self.held = [X, targets, weights, W, mean_W, charged, buffers, scalars, spare]
+        self._take_rows(X, targets, weights)
+        self.job.spare = <Py_ssize_t *>_address(spare)
+        self.job.batch_size, self.job.step = batch_size, step
+        self.job.l1, self.job.l2, self.job.intercept_share = l1, l2, intercept_share
+        self.job.average_from, self.job.other_target = average_from, other_target
+        self.job.score, self.job.target = _address(buffers[0]), _address(buffers[1])
+        self.job.value, self.job.gradient = _address(buffers[2]), _address(buffers[3])
+        self.job.loss = plan_of_loss(self.table, loss)
+        self.job.loss.scalars = _address(scalars)
+        if loss.rowwise:
+            self._make_panels(dtype, len(W))
+        for k in range(self.n_outputs):
+            self.outputs[k].weight = _address(W[k])
+            self.outputs[k].mean = _address(None if mean_W is None else mean_W[k])
+            self.outputs[k].charged = _address(None if charged is None else charged[k])
+            self.outputs[k].label = labels[k]
+            self.outputs[k].negative, self.outputs[k].positive = class_weights[k]
+            self.outputs[k].scale = self.outputs[k].divisor = 1.0
+
+    cdef object _take_rows(self, X, targets, weights):
+        self.job.rows.n_columns = X.shape[1]
+        if isinstance(X, np.ndarray):
+            self.job.rows.values = _address(X)
+        else:
+            self.job.rows.values, self.job.rows.columns = _address(X.data), _address(X.indices)
+            self.job.rows.starts, self.job.rows.index_bytes = _address(X.indptr), X.indices.itemsize
+        if targets.dtype.kind == "f":
+            self.job.rows.targets = _address(targets)
+        else:
+            self.job.rows.labels = <const Py_ssize_t *>_address(targets)
+        self.job.rows.weights = <const double *>_address(weights)
+
+    cdef object _make_panels(self, dtype, Py_ssize_t n_outputs):
+        cdef Py_ssize_t rows = self.job.batch_size
+        self.score, self.delta = Panels(rows, n_outputs, dtype), Panels(rows, n_outputs, dtype)
+        labels, ones = np.empty(rows, np.intp), np.ones(rows)
+        losses, scale, sums = np.empty(rows), np.ones(rows, dtype), np.empty(rows, dtype)
+        self.held += [labels, ones, losses, scale, sums]
+        self.job.row_score, self.job.row_delta = self.score.at, self.delta.at
+        self.job.row_labels = <Py_ssize_t *>_address(labels)
+        self.job.row_target.labels = self.job.row_labels
+        self.job.row_losses, self.job.row_weights = <double *>_address(losses), <double *>_address(ones)
+        self.job.row_scale, self.job.row_sums = _address(scale), _address(sums)
+
+    def run(self, order, permutation, rates, *, Py_ssize_t steps_before, active, Py_ssize_t n_epochs, double tol,
+            Py_ssize_t patience):
+        """Some epochs, until an output of the active ones has not improved for `patience` of them; see `Backend`."""
+        cdef Py_ssize_t k, n = 0
+        cdef double[::1] b = self.b, best = self.best, mean_b
+        cdef Py_ssize_t[::1] n_worse = self.n_worse
+        cdef const unsigned char[::1] chosen = active
+        objectives = np.empty(self.n_outputs)
+        cdef double[::1] objective = objectives
+        with self.lock:
+            for k in range(self.n_outputs):
+                if not chosen[k]:
+                    continue
+                self.active[n] = &self.outputs[k]
+                n += 1
+                W = self.held[3][k]
+                self.outputs[k].squares, self.outputs[k].magnitudes = float(W @ W), float(np.abs(W).sum())
+                self.outputs[k].intercept, self.outputs[k].pace = b[k], self.pace[k]
+                self.outputs[k].best, self.outputs[k].n_worse = best[k], n_worse[k]
+                if self.mean_b is not None:
+                    mean_b = self.mean_b
+                    self.outputs[k].mean_intercept = mean_b[k]
+            self.job.outputs, self.job.n_outputs = self.active, n
+            self.job.order, self.job.n_rows = <Py_ssize_t *>_address(order), len(order)
+            self.job.permutation = <const Py_ssize_t *>_address(permutation)
+            self.job.rates = <const double *>_address(rates)
+            self.job.steps_before, self.job.n_epochs = steps_before, n_epochs
+            self.job.tol, self.job.patience, self.job.status = tol, patience, 0
+            with nogil:
+                self.table.train_linear(&self.job)
+            for k in range(self.n_outputs):
+                if not chosen[k]:
+                    continue
+                b[k], best[k], n_worse[k] = self.outputs[k].intercept, self.outputs[k].best, self.outputs[k].n_worse
+                objective[k] = self.outputs[k].objective / len(order)
+                if self.mean_b is not None:
+                    mean_b[k] = self.outputs[k].mean_intercept
+        return self.job.done, self.job.status, objectives

@@ -1,0 +1,413 @@
+"""What the linear models put in the place of scikit-learn's loops: rates, orders, threads, when to stop.
+
+The classes of scikit-learn that they derive from check parameters and data, and publish coefficients.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import is_classifier
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from .._formula import LOSSES, Loss
+from .._kernels import get_backend
+from ..errors import refusal
+from ..inputs import read_loss
+from ..schedules import Schedule, values_at
+from ..threads import choose
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+
+# fastgd's names of scikit-learn's losses; those that have scikit-learn's epsilon call it so.
+SAME_LOSS = {"log_loss": "binary_cross_entropy", "squared_error": "half_squared_error"}
+NAME_OF_EPSILON = {"huber": "delta", "epsilon_insensitive": "epsilon", "squared_epsilon_insensitive": "epsilon"}
+
+GRADIENT_STEP = 0
+PASSIVE_AGGRESSIVE = {"pa1": 1, "pa2": 2}
+
+# Of sparse rows the intercept has the smaller step, since it changes with every row and a weight hardly ever does.
+INTERCEPT_SHARE = {False: 1.0, True: 0.01}
+
+# Below it, an adaptive learning rate is not divided any more, and training stops.
+SMALLEST_ADAPTIVE_RATE = 1e-6
+
+# Of one call into the engine, which Ctrl-C waits for: some hundredths of a second.
+FLOPS_OF_CALL = 1e8
+
+# The calls of a fit have more and more epochs, because the rates of those that are not needed are computed in vain.
+FIRST_EPOCHS = 4
+
+LARGEST_SEED = np.iinfo(np.int32).max
+
+
+@dataclass
+class Coefficients:
+    """What is learnt, in place: (n_outputs, n_features) and (n_outputs,), and their means if these are wanted."""
+
+    W: Array
+    b: Array
+    mean_W: Array | None = None
+    mean_b: Array | None = None
+
+    def __post_init__(self) -> None:
+        # Steps are summed up in double precision, whatever the data have.
+        self.b = self.b.astype(np.float64)
+        self.mean_b = None if self.mean_b is None else self.mean_b.astype(np.float64)
+
+    def __getitem__(self, outputs: slice) -> Coefficients:
+        """Those of some outputs: views."""
+        part = object.__new__(Coefficients)
+        part.W, part.b = self.W[outputs], self.b[outputs]
+        part.mean_W = None if self.mean_W is None else self.mean_W[outputs]
+        part.mean_b = None if self.mean_b is None else self.mean_b[outputs]
+        return part
+
+
+class WatchedRows(NamedTuple):
+    """Rows that are not learnt from, and their y as the user gave it."""
+
+    X: Any
+    y: Array
+    weights: Array | None
+
+
+class HeldOut(NamedTuple):
+    """Which rows are learnt from (bool), and others to watch, if any."""
+
+    learnt: Array
+    rows: WatchedRows | None
+
+    def scored_by(self, score: Callable[[WatchedRows], float]) -> Callable[[], float] | None:
+        """The score of the rows that are watched."""
+        rows = self.rows
+        return None if rows is None else lambda: score(rows)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Checked data, with the loss and what each output takes them for; see `LinearDescent` of the backends."""
+
+    X: Any
+    targets: Array
+    weights: Array | None
+    loss: Loss
+    labels: Array
+    class_weights: Array
+
+    @property
+    def flops_of_epoch(self) -> float:
+        """Roughly, of one output: four a number, and what a row costs that has none."""
+        return 4.0 * (self.X.nnz if scipy.sparse.issparse(self.X) else self.X.size) + 50.0 * len(self.targets)
+
+
+class Descent:
+    """Some of the outputs of one fit, trained by one thread."""
+
+    def __init__(self, estimator: Linear, task: Task, coefficients: Coefficients, outputs: slice) -> None:
+        part, kind = coefficients[outputs], estimator.learning_rate
+        ratio = {"l1": 1.0, "elasticnet": estimator.l1_ratio}.get(estimator.penalty or "", 0.0)
+        alpha = estimator.alpha if estimator.penalty else 0.0
+        self.kernel = get_backend("cython").LinearDescent(
+            task.X,
+            task.targets,
+            task.weights,
+            part.W,
+            part.b,
+            loss=task.loss,
+            step=PASSIVE_AGGRESSIVE.get(kind, GRADIENT_STEP) if isinstance(kind, str) else GRADIENT_STEP,
+            l1=alpha * ratio,
+            l2=alpha * (1.0 - ratio),
+            batch_size=estimator.batch_size,
+            intercept_share=estimator.fit_intercept * INTERCEPT_SHARE[scipy.sparse.issparse(task.X)],
+            labels=task.labels[outputs],
+            class_weights=task.class_weights[outputs],
+            other_target=0.0 if task.loss.target == "probability" else -1.0,
+            average_from=int(estimator.average),
+            mean_W=part.mean_W,
+            mean_b=part.mean_b,
+        )
+        self.estimator, self.together = estimator, task.loss.rowwise
+        self.active = np.ones(len(part.W), np.uint8)
+        self.n_epochs = 0
+        self.n_iter = np.zeros(len(part.W), int)
+        self.objectives = np.zeros(len(part.W))
+
+    def advance(self, order: Array, permutation: Array | None, n_epochs: int, patience: int) -> None:
+        """So many epochs, or fewer if all outputs have stopped."""
+        estimator, last = self.estimator, self.n_epochs + n_epochs
+        steps = -(-len(order) // estimator.batch_size)
+        tol = 0.0 if estimator.tol is None else float(estimator.tol)
+        while self.n_epochs < last and self.active.any():
+            before, left = estimator.t_ - 1.0 + self.n_epochs * steps, last - self.n_epochs
+            done, status, objectives = self.kernel.run(
+                order,
+                permutation,
+                rates_of(estimator, before, left * steps),
+                steps_before=int(before),
+                active=self.active,
+                n_epochs=left,
+                tol=tol,
+                patience=patience,
+            )
+            trained = self.active == 1
+            self.n_epochs += done
+            self.n_iter[trained] = self.n_epochs
+            self.objectives[trained] = objectives[trained]
+            if status:
+                raise ValueError(
+                    f"Floating-point under-/overflow occurred at epoch #{self.n_epochs}. Scaling input data with "
+                    "StandardScaler or MinMaxScaler might help."
+                )
+            if patience:
+                over = trained & (self.kernel.n_worse >= patience)
+                self.stop(np.full(len(over), over[0]) if self.together else over)
+
+    def stop(self, over: Array) -> None:
+        """Outputs without further improvement go on with a smaller rate, if it is adaptive, or not at all."""
+        estimator, kernel = self.estimator, self.kernel
+        falls = over & (kernel.pace * estimator.eta0 > SMALLEST_ADAPTIVE_RATE)
+        falls &= isinstance(estimator.learning_rate, str) and estimator.learning_rate == "adaptive"
+        kernel.pace[falls] /= 5.0
+        kernel.n_worse[falls] = 0
+        self.active[over & ~falls] = 0
+
+
+def rates_of(estimator: Linear, before: float, n: int) -> Array:
+    """Learning rates of n steps, of which so many were before them."""
+    kind, eta0, t = estimator.learning_rate, float(estimator.eta0), np.arange(before + 1.0, before + n + 1.0)
+    if not isinstance(kind, str):
+        return np.ascontiguousarray(values_at(kind, t - 1.0))
+    if kind == "optimal":
+        # Bottou's: scikit-learn divides the first rate by the slope of the loss where that is above 1, but takes it
+        # where all slopes are negative.
+        first = np.sqrt(1.0 / np.sqrt(estimator.alpha))
+        rates: Array = 1.0 / (estimator.alpha * (1.0 / (first * estimator.alpha) + t - 1.0))
+        return rates
+    if kind != "invscaling":
+        return np.full(n, eta0)
+    # Roots are ten times as fast as powers, and these two are the defaults.
+    if estimator.power_t in (0.5, 0.25):
+        root: Array = np.sqrt(t)
+        return eta0 / (root if estimator.power_t == 0.5 else np.sqrt(root))
+    powers: Array = eta0 / t**estimator.power_t
+    return powers
+
+
+class Linear:
+    """What stands before scikit-learn's class among the bases of each of ours."""
+
+    _own_constraints: ClassVar[dict[str, list[Any]]] = {
+        "learning_rate": [
+            StrOptions({"constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"}),
+            Schedule,
+            callable,
+        ],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    # What scikit-learn's class sets.
+    loss: Any
+    penalty: str | None
+    alpha: float
+    l1_ratio: float
+    epsilon: float
+    learning_rate: Any
+    eta0: float
+    power_t: float
+    tol: float | None
+    average: int
+    shuffle: bool
+    fit_intercept: bool
+    verbose: int
+    n_iter_no_change: int
+    n_threads: int | None
+    max_seconds: float | None
+    batch_size: int
+    t_: float
+    n_iter_: int
+    _make_validation_split: Callable[..., Array]
+
+    validation_scores_: list[float]
+
+    def _get_learning_rate_type(self, learning_rate: Any) -> Any:
+        """scikit-learn's number for its own loop; the names have been checked."""
+        return learning_rate
+
+    # ------------------------------------------------------------------------------------------- coefficients
+    def _coefficients(self, n_outputs: int) -> Coefficients:
+        """Copies of scikit-learn's, which may be the user's own, or read-only."""
+        averages = self.average > 0
+        # Of the step to come, as scikit-learn has it.
+        self.t_ = getattr(self, "t_", 1.0)
+        W = self._standard_coef if averages else self.coef_
+        b = self._standard_intercept if averages else self.intercept_
+        state = Coefficients(np.array(W, order="C").reshape(n_outputs, -1), np.atleast_1d(b).reshape(n_outputs))
+        if averages:
+            state.mean_W = np.array(self._average_coef, order="C").reshape(n_outputs, -1)
+            state.mean_b = np.array(self._average_intercept, np.float64).reshape(n_outputs)
+        return state
+
+    def _publish(self, state: Coefficients, n_rows: int) -> None:
+        """What was learnt, in the attributes and shapes of scikit-learn."""
+        shape = state.W.shape if is_classifier(self) else (-1,)
+        self.t_ += self.n_iter_ * -(-n_rows // self.batch_size)
+        self.coef_, self.intercept_ = state.W.reshape(shape), state.b.astype(state.W.dtype)
+        if state.mean_W is None or state.mean_b is None:
+            return
+        self._standard_coef, self._standard_intercept = self.coef_, self.intercept_
+        self._average_coef = state.mean_W.reshape(shape)
+        self._average_intercept = state.mean_b.astype(state.W.dtype)
+        if self.average <= self.t_ - 1.0:
+            self.coef_, self.intercept_ = self._average_coef, self._average_intercept
+
+    # -------------------------------------------------------------------------------------------- rows held out
+    @contextmanager
+    def _watching(self, X: Any, y: Any, sample_weight: Any) -> Iterator[None]:
+        """While training, a set of the user's own to watch, if there is one."""
+        if (X is None) != (y is None):
+            missing = "X_val" if X is None else "y_val"
+            raise ValueError(refusal(missing, "None", "both X_val and y_val, or neither", f"pass {missing} as well"))
+        self._own_set = None if X is None else (X, y, sample_weight)
+        try:
+            yield
+        finally:
+            del self._own_set
+
+    def _held_out(self, X: Any, targets: Array, y: Array, sample_weight: Array) -> HeldOut:
+        own = self.__dict__.get("_own_set")
+        if own is not None:
+            X_val, y_val = validate_data(self, own[0], own[1], accept_sparse="csr", reset=False)
+            weights = None if own[2] is None else _check_sample_weight(own[2], X_val, dtype=np.float64)
+            return HeldOut(np.ones(len(y), bool), WatchedRows(X_val, y_val, weights))
+        mask = self._make_validation_split(y, sample_mask=sample_weight > 0).astype(bool)
+        if not mask.any():
+            return HeldOut(~mask, None)
+        return HeldOut(~mask, WatchedRows(X[mask], y[mask], sample_weight[mask]))
+
+    # ------------------------------------------------------------------------------------------------ training
+    def _get_loss_function(self, loss: Any) -> Loss:
+        if not isinstance(loss, str):
+            return read_loss(loss)
+        declared = read_loss(SAME_LOSS.get(loss, loss))
+        return declared.configured(**{NAME_OF_EPSILON[loss]: self.epsilon}) if loss in NAME_OF_EPSILON else declared
+
+    def _descend(
+        self,
+        task: Task,
+        coefficients: Coefficients,
+        *,
+        seed: int,
+        max_iter: int,
+        learnt: Array,
+        score: Callable[[], float] | None,
+    ) -> int:
+        """Train; returns the number of epochs.
+
+        Parameters
+        ----------
+        task : Task
+        coefficients : Coefficients
+            Where training starts, and where its result is left.
+        seed : int
+            Of the order.
+        max_iter : int
+        learnt : ndarray of bool (n,)
+            The rows to learn from; the order is drawn of all.
+        score : callable or None
+            What early stopping watches, of the coefficients as they stand.
+        """
+        n_outputs, flops = len(coefficients.W), task.flops_of_epoch
+        all_flops = n_outputs * flops * max_iter
+        n_threads = 1 if task.loss.rowwise else min(n_outputs, choose(self.n_threads, n_outputs * flops, all_flops))
+        cuts = np.linspace(0, n_outputs, n_threads + 1).astype(int)
+        descents = [Descent(self, task, coefficients, slice(*ends)) for ends in zip(cuts, cuts[1:], strict=False)]
+        most = 1 if score or self.verbose else max(1, int(FLOPS_OF_CALL / (n_outputs * flops)))
+        patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
+        permutation = get_backend("cython").xorshift_permutation(len(learnt), seed) if self.shuffle else None
+        orders, stopping = [np.arange(len(learnt)) for _ in descents], Stopping(self)
+        start, n_done, n_epochs = time.perf_counter(), 0, FIRST_EPOCHS
+        with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
+            while n_done < max_iter and any(descent.active.any() for descent in descents):
+                n_epochs = min(2 * n_epochs, most, max_iter - n_done)
+                if learnt.all():
+                    given = [(order, permutation) for order in orders]
+                else:
+                    orders = [order if permutation is None else order[permutation] for order in orders]
+                    given = [(order[learnt[order]], None) for order in orders]
+                jobs = [
+                    partial(descent.advance, order, by, n_epochs, patience)
+                    for descent, (order, by) in zip(descents, given, strict=True)
+                ]
+                list(pool.map(lambda job: job(), jobs) if pool else (job() for job in jobs))
+                n_done += n_epochs
+                if self.verbose:
+                    report(n_done, coefficients, descents)
+                if score and stopping.after(score()):
+                    for descent in descents:
+                        descent.stop(np.ones(len(descent.active), bool))
+                    stopping.n_worse = 0
+                if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
+                    break
+        self.validation_scores_ = stopping.scores
+        return int(max(descent.n_iter.max() for descent in descents))
+
+
+class Stopping:
+    """Whether scores have stopped becoming better."""
+
+    def __init__(self, estimator: Linear) -> None:
+        self.estimator, self.best, self.n_worse = estimator, -np.inf, 0
+        self.scores: list[float] = []
+
+    def after(self, score: float) -> bool:
+        """Whether it is over with this score."""
+        estimator = self.estimator
+        self.scores.append(score)
+        worse = estimator.tol is not None and score < self.best + estimator.tol
+        self.n_worse = self.n_worse + 1 if worse else 0
+        self.best = max(self.best, score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        return self.n_worse >= estimator.n_iter_no_change
+
+
+def report(n_done: int, coefficients: Coefficients, descents: list[Descent]) -> None:
+    """A line for the epoch."""
+    W, objectives = coefficients.W, np.concatenate([descent.objectives for descent in descents])
+    print(
+        f"-- Epoch {n_done}\nNorm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, "
+        f"Bias: {coefficients.b.mean():.6f}, Objective: {objectives.mean():f}"
+    )
+
+
+def with_narrow_indices(X: Any) -> Any:
+    """A sparse matrix with indices of 32 bits, if they can be, and none twice in a row; other X as it is."""
+    if not scipy.sparse.issparse(X) or X.format not in ("csr", "csc", "coo"):
+        return X
+    X = X.tocsr()
+    if X.indices.itemsize == 8 and max(X.nnz, *X.shape) <= np.iinfo(np.int32).max:
+        X = type(X)((X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)), shape=X.shape)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def elementwise_losses(kinds: set[str]) -> set[str]:
+    """Names of losses on single scores with targets of these kinds."""
+    return {name for name, loss in LOSSES.items() if not loss.rowwise and loss.target in kinds}

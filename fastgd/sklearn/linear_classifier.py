@@ -1,0 +1,346 @@
+"""SGDClassifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import scipy.special
+from sklearn import linear_model
+from sklearn.base import _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import check_is_fitted
+
+from .._formula import LOSSES, Loss
+from .classifier import BINARY
+from .linear import (
+    LARGEST_SEED,
+    Coefficients,
+    Linear,
+    Task,
+    elementwise_losses,
+    with_narrow_indices,
+)
+
+if TYPE_CHECKING:
+    from .._kernels import Array
+
+OVER_ROWS = {name for name, loss in LOSSES.items() if loss.by_class}
+
+
+class SGDClassifier(Linear, linear_model.SGDClassifier):
+    r"""Linear classifiers by stochastic gradient descent: scikit-learn's class of that name, and more.
+
+    All parameters, attributes and methods of `sklearn.linear_model.SGDClassifier` are here with the same names,
+    defaults and meaning. With the same `random_state` rows come in the same order; so with two classes, or with
+    ``shuffle=False``, the coefficients are the same but for rounding. See its documentation for those that are only
+    listed here.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="hinge"
+        scikit-learn's names, or a loss of `fastgd.losses` for two sides, such as ``"binary_focal_cross_entropy"``, or
+        over classes: with ``"softmax_cross_entropy"`` this is multinomial logistic regression rather than one
+        classifier against the rest for each class.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+    alpha : float, default=0.0001
+    l1_ratio : float, default=0.15
+    fit_intercept : bool, default=True
+    max_iter : int, default=1000
+    tol : float or None, default=1e-3
+    shuffle : bool, default=True
+    verbose : int, default=0
+    epsilon : float, default=0.1
+    n_jobs : int or None, default=None
+        Taken for `n_threads` where that is None; -1: the processors that are there.
+    random_state : int, RandomState or None, default=None
+    learning_rate : {"optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"}, Schedule or callable
+        Default "optimal". A schedule of `fastgd.schedules` counts steps.
+    eta0 : float, default=0.01
+    power_t : float, default=0.5
+    early_stopping : bool, default=False
+        Watches `validation_fraction` of the rows, or the set that `fit` is given.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=5
+    class_weight : dict, "balanced" or None, default=None
+        In `partial_fit`, ``"balanced"`` counts the rows of all calls so far.
+    warm_start : bool, default=False
+    average : bool or int, default=False
+    batch_size : int, default=1
+        Rows of a step, which goes along the weighted mean of their gradients; a single row counts as much as it weighs.
+        Larger batches are faster, and the rates of ``"optimal"`` fall with the number of steps.
+    max_seconds : float or None, default=None
+        `fit` ends after the epochs in which so much time has passed.
+    n_threads : int or None, default=None
+        The most threads to use, each for some of the classes; None: the processors that are there. The results are the
+        same bits for any number.
+
+    Attributes
+    ----------
+    coef_, intercept_, classes_, n_iter_, t_, n_features_in_, feature_names_in_
+        As scikit-learn's; `t_` counts steps.
+    validation_scores_ : list of float
+        After each epoch, if early stopping watches.
+
+    See Also
+    --------
+    SGDRegressor : The same for numbers.
+
+    Notes
+    -----
+    Where this differs from scikit-learn: all classes see the rows in one order, of which each has its own there; early
+    stopping watches the classifier as a whole rather than each class by itself; the objective that `tol` is about has
+    the penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
+    `partial_fit` with `average` keeps the intercept, which scikit-learn's forgets.
+
+    Sparse X is never made dense: a step costs as much as the row has non-zeros.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
+    >>> from fastgd.sklearn import SGDClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
+    >>> classifier = SGDClassifier(loss="softmax_cross_entropy", average=True, random_state=0).fit(X, y)
+    >>> classifier.score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **linear_model.SGDClassifier._parameter_constraints,
+        **Linear._own_constraints,
+        "loss": [
+            StrOptions(
+                {*linear_model.SGDClassifier.loss_functions, *OVER_ROWS, *elementwise_losses({"sign", "probability"})}
+            ),
+            Loss,
+        ],
+    }
+
+    def __init__(
+        self,
+        loss: Any = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: Any = False,
+        batch_size: int = 1,
+        max_seconds: float | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        super().__init__(
+            loss=loss,
+            penalty=penalty,
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            shuffle=shuffle,
+            verbose=verbose,
+            epsilon=epsilon,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            learning_rate=learning_rate,
+            eta0=eta0,
+            power_t=power_t,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            class_weight=class_weight,
+            warm_start=warm_start,
+            average=average,
+        )
+        self.batch_size = batch_size
+        self.max_seconds = max_seconds
+        self.n_threads = n_threads
+
+    class_weight: Any
+
+    # ---------------------------------------------------------------------------------------------------- training
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        coef_init : array-like of shape (n_classes, n_features), optional
+        intercept_init : array-like of shape (n_classes,), optional
+        sample_weight : array-like of shape (n_samples,), optional
+        X_val, y_val, sample_weight_val : optional
+            Scored after each epoch; watched by early stopping in the place of a part of X.
+
+        Returns
+        -------
+        self
+        """
+        with self._watching(X_val, y_val, sample_weight_val):
+            super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """One epoch over the given rows, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like, optional
+            All classes there will be; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        given = self.class_weight
+        if isinstance(given, str):
+            # scikit-learn takes no "balanced" here, but it takes the table.
+            self.class_weight = self._balanced_so_far(y, classes)
+        try:
+            super().partial_fit(with_narrow_indices(X), y, classes=classes, sample_weight=sample_weight)
+        finally:
+            self.class_weight = given
+        return self
+
+    def _balanced_so_far(self, y: Any, classes: Any) -> dict[Any, float] | None:
+        """The weight of each class by the rows of this call and those before it."""
+        known = getattr(self, "classes_", None)
+        if known is None and classes is None:
+            # It will be refused for that.
+            return None
+        known = unique_labels(classes) if known is None else known
+        before = getattr(self, "_class_counts", np.zeros(len(known)))
+        self._class_counts = before + [np.count_nonzero(np.asarray(y) == label) for label in known]
+        weights = self._class_counts.sum() / (len(known) * np.maximum(self._class_counts, 1))
+        return dict(zip(known.tolist(), weights.tolist(), strict=True))
+
+    def _get_loss_function(self, loss: Any) -> Loss:
+        two = len(self.classes_) == 2
+        return super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+
+    def _fit_binary(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
+        negative, positive = self._expanded_class_weight
+        self._fit_outputs(X, y, sample_weight, max_iter, np.array([[negative, positive]]))
+
+    def _fit_multiclass(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
+        positive = np.asarray(self._expanded_class_weight)
+        self._fit_outputs(X, y, sample_weight, max_iter, np.column_stack([np.ones(len(positive)), positive]))
+
+    def _fit_outputs(self, X: Any, y: Any, sample_weight: Array, max_iter: int, class_weights: Array) -> None:
+        n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
+        labels = np.searchsorted(self.classes_, y).astype(np.intp)
+        held_out = self._held_out(X, labels, y, sample_weight)
+        random_state = check_random_state(self.random_state)
+        if n_outputs > 1:
+            random_state = check_random_state(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
+        # scikit-learn draws one for its data set, too.
+        random_state.randint(1, LARGEST_SEED)
+        task = Task(
+            X.astype(state.W.dtype, copy=False),
+            labels,
+            None if (sample_weight == 1).all() else sample_weight.astype(np.float64),
+            self._loss_function_,
+            np.arange(n_outputs) if n_outputs > 1 else np.array([1]),
+            np.ascontiguousarray(class_weights, np.float64),
+        )
+        self.n_iter_ = self._descend(
+            task,
+            state,
+            seed=int(random_state.randint(LARGEST_SEED)),
+            max_iter=max_iter,
+            learnt=held_out.learnt,
+            score=held_out.scored_by(lambda rows: self._accuracy(state, rows)),
+        )
+        self._publish(state, len(labels))
+
+    def _accuracy(self, state: Coefficients, rows: Any) -> float:
+        scores = rows.X @ state.W.T + state.b
+        chosen = (scores[:, 0] > 0).astype(np.intp) if len(state.W) == 1 else scores.argmax(axis=1)
+        return float(accuracy_score(rows.y, self.classes_[chosen], sample_weight=rows.weights))
+
+    # ------------------------------------------------------------------------------------------------------ asking
+    def _check_link(self) -> bool:
+        loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
+        declared = LOSSES["binary_cross_entropy"] if loss == "log_loss" else LOSSES.get(loss, loss)
+        if self.loss == "modified_huber" or (isinstance(declared, Loss) and declared.link != "linear"):
+            return True
+        raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
+
+    @available_if(lambda estimator: estimator._check_link())
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes, for losses that have them.
+
+        Of one classifier against the rest for each class they are brought to a sum of 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        if self.loss in ("log_loss", "modified_huber"):
+            probabilities: Array = linear_model.SGDClassifier.predict_proba.__get__(self)(X)
+            return probabilities
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            positive = scipy.special.expit(scores)
+            return np.column_stack([1 - positive, positive])
+        if self._loss_function_.rowwise:
+            probabilities = scipy.special.softmax(scores, axis=1)
+            return probabilities
+        each = scipy.special.expit(scores)
+        return each / np.maximum(each.sum(axis=1, keepdims=True), np.finfo(each.dtype).tiny)
+
+    @available_if(lambda estimator: estimator._check_link())
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return np.log(self.predict_proba(X))

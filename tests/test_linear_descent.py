@@ -1,0 +1,121 @@
+"""The kernel of linear models: the compiled one against the definition in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastgd._kernels import get_backend
+from fastgd.inputs import read_loss
+
+PLAIN = {"step": 0, "l1": 0.0, "l2": 0.0, "batch_size": 1, "intercept_share": 1.0, "other_target": -1.0}
+
+CASES = {
+    "plain": {},
+    "l2": {"l2": 0.05},
+    "l1": {"l1": 0.02},
+    "both, averaged": {"l1": 0.01, "l2": 0.02, "average_from": 5},
+    "batches": {"batch_size": 7, "l1": 0.01, "l2": 0.02, "average_from": 2},
+    "logistic": {"loss": "binary_cross_entropy", "other_target": 0.0, "intercept_share": 0.01},
+    "over rows": {"loss": "softmax_cross_entropy", "batch_size": 4, "l1": 0.01, "l2": 0.1},
+    "aggressive": {"step": 1},
+    "aggressive, regularised": {"step": 2, "l2": 0.1, "intercept_share": 0.0},
+    "shrinking to nothing": {"l2": 30.0},
+}
+
+
+def trained(name, X, targets, weights, labels, dtype, **given):
+    """What a backend makes of some epochs of it, of which the second half leaves one output out."""
+    n_outputs = len(labels)
+    draw = np.random.default_rng(5)
+    W, b = draw.normal(size=(n_outputs, X.shape[1])).astype(dtype), draw.normal(size=n_outputs)
+    means = [np.zeros_like(W), np.zeros_like(b)] if given.get("average_from") else [None, None]
+    settings = {**PLAIN, **given, "mean_W": means[0], "mean_b": means[1], "labels": labels}
+    settings["loss"] = read_loss(settings.get("loss", "hinge"))
+    class_weights = np.linspace(0.5, 2.0, 2 * n_outputs).reshape(n_outputs, 2)
+    descent = get_backend(name).LinearDescent(X, targets, weights, W, b, class_weights=class_weights, **settings)
+    descent.pace[-1] = 0.5
+    order, n_steps = np.arange(X.shape[0]), -(-X.shape[0] // settings["batch_size"])
+    permutation, results = np.random.default_rng(6).permutation(X.shape[0]), []
+    for half in range(2):
+        active = np.ones(n_outputs, np.uint8)
+        active[0] = half == 0 or settings["loss"].rowwise or n_outputs == 1
+        outcome = descent.run(
+            order,
+            permutation,
+            0.3 / np.sqrt(np.arange(1.0, 2 * n_steps + 1)),
+            steps_before=2 * half * n_steps,
+            active=active,
+            n_epochs=2,
+            tol=0.0,
+            patience=0,
+        )
+        results += [outcome[:2], outcome[2][active == 1]]
+    return W, b, *(m for m in means if m is not None), *results, order
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["dense", "csr, int32", "csr, int64"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n_columns", [1, 37])
+def test_the_compiled_kernel_does_what_is_defined(case, kind, dtype, n_columns):
+    """Coefficients, averages, objectives and orders, over all ways through the loops."""
+    draw = np.random.default_rng(0)
+    X = (draw.normal(size=(40, n_columns)) * (draw.random((40, n_columns)) < 0.5)).astype(dtype)
+    targets, weights = draw.integers(4, size=40), draw.uniform(0, 2, 40)
+    if kind != "dense":
+        sparse = pytest.importorskip("scipy.sparse")
+        X = sparse.csr_matrix(X)
+        X.indices, X.indptr = (a.astype(kind.split()[1]) for a in (X.indices, X.indptr))
+    a, b = (trained(name, X, targets, weights, np.arange(4), dtype, **CASES[case]) for name in ("numpy", "cython"))
+    # 160 steps, each with sums over 37 columns, none of which makes an error larger than the step before it did.
+    tolerance = 160 * 37 * np.finfo(dtype).eps
+    for expected, found in zip(a, b, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_numbers_as_targets():
+    """Of one output."""
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(50, 9)), draw.normal(size=50)
+    for given in ({"loss": "huber"}, {"loss": "epsilon_insensitive", "step": 1}):
+        a, b = (trained(name, X, y, None, np.zeros(1, np.intp), "float64", **given) for name in ("numpy", "cython"))
+        for expected, found in zip(a, b, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cython"])
+def test_training_stops_once_an_output_is_no_better(backend):
+    """After as many epochs as there is patience for; never without it."""
+    X, W, b = np.zeros((5, 2)), np.zeros((2, 2)), np.zeros(2)
+    settings = {**PLAIN, "intercept_share": 0.0, "loss": read_loss("hinge"), "labels": np.arange(2)}
+    for patience, expected in ((3, 4), (0, 9)):
+        descent = get_backend(backend).LinearDescent(
+            X, np.array([0, 1, 0, 1, 0]), None, W, b, class_weights=np.ones((2, 2)), **settings
+        )
+        given = {"steps_before": 0, "active": np.ones(2, np.uint8), "n_epochs": 9, "tol": 0.1, "patience": patience}
+        done, status, objectives = descent.run(np.arange(5), None, np.ones(45), **given)
+        assert (done, status) == (expected, 0)
+        np.testing.assert_array_equal(objectives, [1.0, 1.0])
+        np.testing.assert_array_equal(descent.n_worse, [patience, patience])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cython"])
+def test_what_is_not_finite_is_told(backend):
+    """After the epoch in which it happened."""
+    X = np.full((4, 3), 1e200)
+    settings = {**PLAIN, "loss": read_loss("half_squared_error"), "labels": np.zeros(1, np.intp)}
+    descent = get_backend(backend).LinearDescent(
+        X, np.ones(4), None, np.ones((1, 3)), np.zeros(1), class_weights=np.ones((1, 2)), **settings
+    )
+    given = {"steps_before": 0, "active": np.ones(1, np.uint8), "n_epochs": 2, "tol": 0.0, "patience": 0}
+    done, status, _ = descent.run(np.arange(4), None, np.full(8, 1e200), **given)
+    assert (done, status) == (1, 2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 1000])
+def test_the_order_is_the_same_everywhere(n):
+    """A permutation, by the generator of scikit-learn's linear models."""
+    orders = [get_backend(name).xorshift_permutation(n, 12345) for name in ("numpy", "cython")]
+    np.testing.assert_array_equal(*orders)
+    assert sorted(orders[0]) == list(range(n))
