@@ -56,6 +56,19 @@ class Result(dict[str, Any]):
         All points and values, from `x0` on; only with ``record=True``.
     """
 
+    # For type checkers; all of them are entries.
+    x: Array
+    fun: float
+    jac: Array | None
+    nit: int
+    nfev: int
+    njev: int
+    success: bool
+    status: int
+    message: str
+    path: Array
+    path_fun: Array
+
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]

@@ -63,6 +63,14 @@ def test_every_part_is_in_its_extra():
         assert any(requirement.startswith(name) for requirement in extras[part.extra]), name
 
 
+@pytest.mark.skipif(not PROJECT.exists(), reason="an installed copy")
+def test_every_package_is_installed():
+    """One that is not named is missing from a wheel only."""
+    named = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = [path.parent.relative_to(PROJECT.parent) for path in PROJECT.parent.glob("fastgd/**/__init__.py")]
+    assert sorted(named) == sorted(".".join(folder.parts) for folder in folders)
+
+
 def test_a_missing_library_is_named_with_the_command(monkeypatch):
     """A module of it too."""
     monkeypatch.setitem(sys.modules, "mpi4py", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -43,6 +44,23 @@ def test_an_example(name, monkeypatch, tmp_path, capsys):
     assert said in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ([left] if left else [])
     assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())
+
+
+def test_the_programs_of_the_front_page(monkeypatch, tmp_path, capsys):
+    """One after another, as a reader would type them."""
+    page = EXAMPLES.parent / "README.md"
+    if not page.exists():
+        pytest.skip("an installed copy")
+    text = page.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("onnx")
+    names = {}
+    programs = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for program in programs:
+        exec(program, names)
+    assert len(programs) == 3
+    assert capsys.readouterr().out.count("\n") == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.c"}
 
 
 def test_an_example_that_falls_short_fails(monkeypatch, tmp_path):

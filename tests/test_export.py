@@ -109,6 +109,17 @@ def test_every_layer(dtype, tmp_path):
     assert_exports(model, X, tmp_path)
 
 
+@pytest.mark.parametrize("options", [{"ema": 0.9}, {"average": 3}], ids=["ema", "average"])
+def test_averages_of_weights(options, tmp_path):
+    """Where `predict` goes by them, so do the files."""
+    stack = [fg.Dense(5, "tanh"), fg.BatchNorm(), fg.Dense(2)]
+    model = fg.Sequential(stack, loss="huber", optimizer=fg.SGD(0.1, **options))
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    model.fit(X, X[:, :2], epochs=3, batch_size=8)
+    assert abs(model.get_weights()[0] - model.get_weights(averaged=True)[0]).max() > 1e-3
+    assert_exports(model, X, tmp_path)
+
+
 def test_a_model_without_a_loss(tmp_path):
     """It has no link."""
     model, X = trained((6, 5, 4), ["tanh", "linear"], None, "float32")

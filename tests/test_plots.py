@@ -38,10 +38,11 @@ def model():
     return made
 
 
-@pytest.fixture(scope="module")
-def estimator():
-    """scikit-learn's, with its own validation."""
-    neural_network = pytest.importorskip("sklearn.neural_network")
+@pytest.fixture(scope="module", params=["sklearn.neural_network", "fastgd.sklearn"])
+def estimator(request):
+    """scikit-learn's and ours, with a validation of its own."""
+    pytest.importorskip("sklearn", minversion="1.6")
+    neural_network = pytest.importorskip(request.param)
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(200, 9)), draw.integers(0, 2, 200)
     made = neural_network.MLPClassifier((6,), early_stopping=True, n_iter_no_change=3, max_iter=200, random_state=0)
@@ -98,13 +99,9 @@ def test_losses_of_an_estimator(estimator):
     drawn = lines(display)
     np.testing.assert_array_equal(drawn["loss"][1], estimator.loss_curve_)
     np.testing.assert_array_equal(drawn["val_score"][1], estimator.validation_scores_)
-    assert list(lines(fg.plots.LossCurveDisplay.from_estimator(estimator))) == ["loss"]
-
-
-def test_an_estimator_with_a_curve_of_its_validation_loss():
-    """Without scores."""
-    fitted = SimpleNamespace(loss_curve_=[3.0, 2.0], validation_loss_curve_=[4.0, 3.0], validation_scores_=None)
-    assert list(lines(fg.plots.LossCurveDisplay.from_estimator(fitted))) == ["loss", "val_loss"]
+    # scikit-learn keeps scores only.
+    kept = ["loss", "val_loss"] if hasattr(estimator, "validation_loss_curve_") else ["loss"]
+    assert list(lines(fg.plots.LossCurveDisplay.from_estimator(estimator))) == kept
 
 
 def test_given_axes_are_drawn_on_and_a_display_can_be_drawn_again(model):

@@ -100,6 +100,20 @@ def kernels() -> None:
     assert_type(Cosine(0.1, 0.0, steps=10)([3, 4]), npt.NDArray[np.float64])
 
 
+def valley(x: npt.NDArray[np.float64]) -> float:
+    return float(x @ x)
+
+
+def descend() -> None:
+    """Functions of one's own, and gradients."""
+    found = fg.minimize(valley, [1.0, 2.0], optimizer=fg.Adam(0.1), max_iter=3, record=True)
+    assert_type(found.x, npt.NDArray[Any])
+    assert_type(found.fun, float)
+    assert_type(found.success, bool)
+    assert_type(fg.check_gradients(fg.activations.tanh).passed, bool)
+    fg.plots.PathDisplay.from_paths(valley, found)
+
+
 def main(folder: Path) -> None:
     """All of it."""
     draw = np.random.default_rng(0)
@@ -108,6 +122,7 @@ def main(folder: Path) -> None:
     ask(train(X, y), X, y, folder)
     declare()
     kernels()
+    descend()
     config: dict[str, Any] = fg.show_config()
     assert config["version"] == fg.__version__
 

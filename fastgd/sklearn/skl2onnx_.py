@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from importlib.abc import MetaPathFinder
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,13 +73,15 @@ class AfterImport(MetaPathFinder):
         """The way the module is imported without this, followed by the action."""
         if fullname != self.module:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        found = (each.find_spec(fullname, path, target) for each in sys.meta_path if each is not self)
+        spec = next((each for each in found if each is not None), None)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_act(module: ModuleType) -> None:
                 execute(module)
+                # Not before: whoever asks for a specification may not import what it specifies.
+                sys.meta_path.remove(self)
                 self.action()
 
             spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
