@@ -13,9 +13,10 @@ except ImportError as error:
         'fastgd.sklearn needs scikit-learn, 1.6 or later: pip install "fastgd[sklearn]"', name="sklearn"
     ) from error
 
+from .autoencoder import MLPAutoencoder
 from .classifier import MLPClassifier
 from .linear_classifier import SGDClassifier
 from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
+__all__ = ["MLPAutoencoder", "MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
