@@ -56,7 +56,8 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     code_activation : str or Activation, default="identity"
     loss : str or Loss, default="squared_error"
         Of `MLPRegressor`, with a single output for each number.
-    solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle, random_state, tol, verbose, \
+    solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle, random_state, tol, verbose
+        See `MLPClassifier`.
     warm_start, early_stopping, validation_fraction, n_iter_no_change, l1_ratio, max_seconds, n_threads
         See `MLPClassifier`.
 

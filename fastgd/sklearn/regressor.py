@@ -27,7 +27,7 @@ OUT_ACTIVATIONS = {"linear": "identity"}
 
 
 class MLPRegressor(RegressorMixin, Multilayer):
-    r"""Multi-layer perceptron for regression: scikit-learn's class of that name, and more.
+    """Multi-layer perceptron for regression: scikit-learn's class of that name, and more.
 
     All parameters, attributes and methods of `sklearn.neural_network.MLPRegressor` are here with the same names,
     defaults and meaning, and `MLPClassifier` says what the further ones do.
@@ -38,8 +38,10 @@ class MLPRegressor(RegressorMixin, Multilayer):
         ``"squared_error"`` (halved, as scikit-learn's), ``"poisson"``, or a loss of `fastgd.losses` for numbers, such
         as ``"huber"`` or ``fg.losses.quantile(level=0.9)``; with ``"quantiles"`` and ``"gaussian_nll"`` there is
         `predict_interval`.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
-    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
+        As of scikit-learn; see `MLPClassifier`.
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping
+        As of scikit-learn; see `MLPClassifier`.
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As of scikit-learn; see `MLPClassifier`.
     l1_ratio, dropout, normalization, max_seconds, dialect, n_threads
@@ -47,7 +49,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
 
     Attributes
     ----------
-    n_outputs_, n_layers_, n_iter_, t_, out_activation_, n_features_in_, feature_names_in_, coefs_, intercepts_, \
+    n_outputs_, n_layers_, n_iter_, t_, out_activation_, n_features_in_, feature_names_in_, coefs_, intercepts_
+        See `MLPClassifier`.
     loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, validation_loss_curve_
         See `MLPClassifier`; scores are R².
 
