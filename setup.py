@@ -18,6 +18,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 ENGINE = Path("fastgd/_kernels/cython_")
+HEADERS = Path("fastgd/include")
 
 # Vector bytes and compiler flags. Baseline is what the ABI guarantees: SSE2 on x86-64, NEON on arm64.
 INSTRUCTION_SETS = {"baseline": (16, [])}
@@ -115,8 +116,10 @@ class BuildPackage(build_py):
 
 
 def extension(name):
-    return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")], include_dirs=[str(ENGINE)],
-                     extra_link_args=WITHOUT_SYMBOLS, depends=list(map(str, (*ENGINE.glob("*.[hc]"), *FORMULAS))))
+    sources = (*ENGINE.glob("*.[hc]"), HEADERS / "fastgd.h", *FORMULAS)
+    return Extension(f"fastgd._kernels.cython_.{name}", [str(ENGINE / f"{name}.pyx")],
+                     include_dirs=[str(ENGINE), str(HEADERS)], extra_link_args=WITHOUT_SYMBOLS,
+                     depends=list(map(str, sources)))
 
 
 EXTENSIONS = ("arrays", "network", "linear", "plain")

@@ -31,15 +31,18 @@ autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 # A method that only overrides another is described where it was first declared.
 autodoc_inherit_docstrings = False
+# scikit-learn makes these for metadata routing; its documentation has them.
+REQUESTS = [f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score", "transform")]
+autodoc_default_options = {"exclude-members": ", ".join(REQUESTS)}
 numpydoc_show_class_members = False
 # A docstring is there, and its parameters are those of the signature, in that order.
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
 # Exempt: what is called like its formula, or made by a decorator or by fastgd and not by a user; and optimizers,
 # most of whose arguments are described once, by their base class. There the tests look whether all are.
 numpydoc_validation_exclude = {
-    r"fastgd\.(activations|losses|initializers)\.",
+    r"fastgd\.(activations|losses|initializers|metrics)\.",
     r"\._formula\.",
-    r"\.(DivergenceError|CheckedArray|GradientCheck)$",
+    r"\.(DivergenceError|CheckedArray|GradientCheck|Progress|Diagnosis|LayerDiagnosis)$",
     rf"^fastgd\.({'|'.join(fastgd.optimizers.__all__)})$",
 }
 

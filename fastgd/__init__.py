@@ -10,21 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import activations as activations
+    from . import callbacks as callbacks
+    from . import diagnostics as diagnostics
     from . import initializers as initializers
+    from . import io as io
+    from . import jit as jit
     from . import kernels as kernels
     from . import losses as losses
+    from . import metrics as metrics
     from . import optimizers as optimizers
     from . import plots as plots
     from . import schedules as schedules
     from ._formula import activation as activation
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
+    from .callbacks import CSVLogger as CSVLogger
+    from .callbacks import EarlyStopping as EarlyStopping
+    from .callbacks import LambdaCallback as LambdaCallback
+    from .callbacks import ModelCheckpoint as ModelCheckpoint
+    from .callbacks import ProgressBar as ProgressBar
+    from .callbacks import ReduceLROnPlateau as ReduceLROnPlateau
+    from .callbacks import TensorBoard as TensorBoard
+    from .callbacks import TerminateOnNaN as TerminateOnNaN
+    from .callbacks import TimeLimit as TimeLimit
     from .config import show_config as show_config
     from .constraints import MaxNorm as MaxNorm
     from .constraints import NonNegative as NonNegative
+    from .diagnostics import Diagnostics as Diagnostics
+    from .diagnostics import diagnose as diagnose
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
     from .gradcheck import check_gradients as check_gradients
+    from .io import load as load
     from .layers import BatchNorm as BatchNorm
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
@@ -62,38 +79,67 @@ _HOMES = {
     "AdamW": "optimizers",
     "Adamax": "optimizers",
     "BatchNorm": "layers",
+    "CSVLogger": "callbacks",
     "CoordinateSearch": "methods",
     "Dense": "layers",
+    "Diagnostics": "diagnostics",
     "DivergenceError": "errors",
     "Dropout": "layers",
+    "EarlyStopping": "callbacks",
     "ElasticNet": "penalties",
     "Ftrl": "optimizers",
     "L1": "penalties",
     "L2": "penalties",
     "LBFGS": "methods",
+    "LambdaCallback": "callbacks",
     "LayerNorm": "layers",
     "Lion": "optimizers",
     "MaxNorm": "constraints",
+    "ModelCheckpoint": "callbacks",
     "NAdam": "optimizers",
     "NonNegative": "constraints",
     "NotBuiltError": "errors",
+    "ProgressBar": "callbacks",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
     "RandomSearch": "methods",
+    "ReduceLROnPlateau": "callbacks",
     "Rprop": "optimizers",
     "SGD": "optimizers",
     "Sequential": "model",
+    "TensorBoard": "callbacks",
+    "TerminateOnNaN": "callbacks",
+    "TimeLimit": "callbacks",
     "Yogi": "optimizers",
     "activation": "_formula",
     "check_gradients": "gradcheck",
+    "diagnose": "diagnostics",
+    "load": "io",
     "loss": "_formula",
     "minimize": "minimization",
     "optimizer": "_formula",
     "show_config": "config",
 }
-_MODULES = ("activations", "initializers", "kernels", "losses", "optimizers", "plots", "schedules")
+_MODULES = (
+    "activations",
+    "callbacks",
+    "diagnostics",
+    "initializers",
+    "io",
+    "jit",
+    "kernels",
+    "losses",
+    "metrics",
+    "optimizers",
+    "plots",
+    "schedules",
+)
 
 __all__ = [  # noqa: F822  (found by __getattr__)
+    "L1",
+    "L2",
+    "LBFGS",
+    "SGD",
     "AdaBelief",
     "Adadelta",
     "Adagrad",
@@ -101,36 +147,49 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "AdamW",
     "Adamax",
     "BatchNorm",
+    "CSVLogger",
     "CoordinateSearch",
     "Dense",
+    "Diagnostics",
     "DivergenceError",
     "Dropout",
+    "EarlyStopping",
     "ElasticNet",
     "Ftrl",
-    "L1",
-    "L2",
-    "LBFGS",
+    "LambdaCallback",
     "LayerNorm",
     "Lion",
     "MaxNorm",
+    "ModelCheckpoint",
     "NAdam",
     "NonNegative",
     "NotBuiltError",
+    "ProgressBar",
     "RAdam",
     "RMSprop",
     "RandomSearch",
+    "ReduceLROnPlateau",
     "Rprop",
-    "SGD",
     "Sequential",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TimeLimit",
     "Yogi",
     "__version__",
     "activation",
     "activations",
     "check_gradients",
+    "callbacks",
+    "diagnose",
+    "diagnostics",
     "initializers",
+    "io",
+    "jit",
     "kernels",
+    "load",
     "loss",
     "losses",
+    "metrics",
     "minimize",
     "optimizer",
     "optimizers",

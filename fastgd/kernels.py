@@ -7,6 +7,7 @@ others. `CONTRACTS` has the shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def dense_forward(
         Receives a.
     kept : ndarray of shape (N, O), optional
         Receives what `dense_backward` needs: a or z, whichever the derivative of f is a formula of.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -105,7 +106,7 @@ def dense_backward(
         f.
     out : tuple of three ndarrays or None, optional
         Receive dx, dw and db.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -167,7 +168,7 @@ def loss_gradient(
         w; all 1 by default.
     out : ndarray of shape (N, O), optional
         Receives the gradient.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Returns
     -------
@@ -226,7 +227,7 @@ def parameter_update(
     optimizer : str, Optimizer or OptimizerRule
     step : int
         Number of the step, from 1.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Raises
     ------
@@ -234,7 +235,7 @@ def parameter_update(
         If something is no array, or the dtypes are not the same float32 or float64.
     ValueError
         If shapes do not fit, there are too many or too few states, a name is not known, or an array is read-only,
-        not C-contiguous, or overlaps another.
+        not C-contiguous, or overlaps another; or if the optimizer has `clip_norm`, `ema`, `average` or `accumulate`.
 
     Examples
     --------
@@ -251,6 +252,10 @@ def parameter_update(
         expected = f"{len(chosen.rule.states)} ({', '.join(chosen.rule.states) or 'none'}) for {chosen!r}"
         remedy = "pass [np.zeros_like(w)] with one array for each"
         raise ValueError(refusal("parameter_update: states", f"{len(states)} arrays", expected, remedy))
+    if chosen.averages or chosen.clip_norm != math.inf or chosen.accumulate > 1:
+        expected = "one without clip_norm, ema, average and accumulate, which are of a whole model"
+        remedy = "scale g by the norm of all gradients, and average w, yourself"
+        raise ValueError(refusal("parameter_update: optimizer", repr(chosen), expected, remedy))
     scalars = chosen.scalars(read_count("parameter_update: step", step, "the first step is 1"), 1)[0]
     of_weights = scalars[: len(chosen.rule.scalars)]
     get_backend(backend).parameter_update(given["w"], given["g"], given["states"], chosen.rule, of_weights)

@@ -75,6 +75,7 @@ class Method:
     clip_norm: ClassVar[float] = float("inf")
     clip_slack: ClassVar[float] = 0.0
     averages: ClassVar[bool] = False
+    accumulate: ClassVar[int] = 1
 
     def __init__(self, tol: float | None, **hyperparameters: Any) -> None:
         self.hyperparameters: dict[str, Any] = hyperparameters

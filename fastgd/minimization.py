@@ -200,7 +200,7 @@ def minimize(
         Whether to keep all points.
     args : tuple
         Handed to `fun` and `jac`.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
         Which makes the steps. A rule of your own needs "numpy".
     **unsupported
         What `scipy.optimize.minimize` hands over (hess, hessp, bounds, constraints), which must be without content.
@@ -266,9 +266,9 @@ class _Descent:
 
     def __init__(self, function: Function, optimizer: Optimizer, tol: float, recorder: Recorder, backend: str) -> None:
         self.function, self.optimizer, self.tol, self.recorder = function, optimizer, tol, recorder
-        if optimizer.averages:
-            remedy = "average what record=True keeps"
-            raise ValueError(refusal("minimize: optimizer", repr(optimizer), "one without ema and average", remedy))
+        if optimizer.averages or optimizer.accumulate > 1:
+            expected, remedy = "one without ema, average and accumulate", "average what record=True keeps"
+            raise ValueError(refusal("minimize: optimizer", repr(optimizer), expected, remedy))
         self.scalars = StepScalars(optimizer)
         self.update = get_backend(backend).parameter_update
 

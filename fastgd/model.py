@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -35,20 +37,24 @@ from .methods import Method, resolve
 from .optimizers import Optimizer
 from .penalties import Penalty
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, EpochLines, History, Plan, Run, StepScalars, WholeRun, divergence
+from .training import Counters, History, Hooks, Plan, Run, StepScalars, WholeRun, divergence
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import numpy.typing as npt
 
+    from ._checkpoint.file import Layout, Reader
     from ._kernels import Array
+    from .callbacks import Callback, CallbackList
     from .export.predictor import Predictor
+    from .metrics import Measure
 
 __all__ = ["Sequential"]
 
 # Forward passes over many rows are cut into calls of this much work, between which Ctrl-C is obeyed.
 FLOPS_PER_CALL = 4e9
+
+# Steps in compiled code between two visits to Python, each of some ten microseconds.
+STEPS_IN_COMPILED_CODE = 1024
 
 
 class Sequential:
@@ -71,12 +77,14 @@ class Sequential:
     n_threads : int or None
         The most threads to use; None: the processors that are there. Work too small to share stays on one thread,
         and results are the same bits for any number.
-    backend : {"cython", "numpy"}
+    backend : {"cython", "numba", "numpy"}
 
     Attributes
     ----------
     history : History
         Of the last `fit`.
+    stop_training : bool
+        Set to True by a callback, ends the `fit` that is under way.
 
     Raises
     ------
@@ -134,18 +142,59 @@ class Sequential:
 
     def _forget(self) -> None:
         """As before any `build`."""
+        self._retire()
         self._network: Network | None = None
         # With the averages of the weights, if there are any, as of that step.
         self._averaged: Network | None = None
         self._averaged_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
-        self._counters = Counters()
+        self._counted = Counters()
         self._scalars = StepScalars(self._optimizer)
         self.history = History()
+        self.stop_training = False
+        self._hooks: CallbackList | None = None
         # The two sums of a single step, and the same memory as Python reads it fastest.
         self._step_sums = np.zeros((1, 2))
         self._step_view: Any = self._step_sums.reshape(-1).data
+
+    # ----------------------------------------------------------------------------------------------- in compiled code
+    # What `fastgd.jit` was given of the present network.
+    _in_compiled_code: Any = None
+
+    def _embedded(self) -> Any:
+        """The network as compiled code uses it."""
+        network = self._built()
+        if not hasattr(network, "embedded"):
+            remedy = "make the model with backend='cython', and set_weights of this one"
+            raise TypeError(refusal("model", f"one of backend {self.backend!r}", "one of backend 'cython'", remedy))
+        if self._optimizer.averages:
+            remedy = "leave out ema and average"
+            got = "one that predicts by averages of its weights"
+            raise TypeError(refusal("model", got, "one that predicts by its weights", remedy))
+        if self._in_compiled_code is None:
+            self._in_compiled_code = network.embedded(self._next_scalars)
+        return self._in_compiled_code
+
+    def _next_scalars(self) -> tuple[Array, int, int]:
+        """The optimizer's scalars for steps in compiled code, the number of steps before them, and the seed."""
+        counters = self._counters
+        table = self._optimizer.scalars(counters.optimizer_steps + 1, STEPS_IN_COMPILED_CODE)
+        return table, counters.steps, self._seed
+
+    @property
+    def _counters(self) -> Counters:
+        """Where training stands, steps in compiled code included."""
+        if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
+        return self._counted
+
+    def _retire(self) -> None:
+        """What compiled code was given is not this model's any more."""
+        if self._in_compiled_code is not None:
+            self._counted.add_steps(self._in_compiled_code.take_steps())
+            self._in_compiled_code.retire()
+        self._in_compiled_code = None
 
     # -------------------------------------------------------------------------------------------- what it consists of
     @property
@@ -192,6 +241,7 @@ class Sequential:
         before, self._optimizer = self._network, chosen
         if before is not None:
             network = self._new_network(self._n_inputs, chosen)
+            self._retire()
             network.set_weights(before.get_weights())
             network.set_statistics(before.get_statistics())
             self._take(network, self._n_inputs)
@@ -246,6 +296,11 @@ class Sequential:
     def n_steps_done(self) -> int:
         """Optimizer steps since the model was built."""
         return self._counters.steps
+
+    @property
+    def n_optimizer_steps_done(self) -> int:
+        """Steps since the optimizer was set; schedules go by these."""
+        return self._counters.optimizer_steps
 
     def _with_widths(self, width: int) -> Iterator[tuple[Layer, int]]:
         """The layers, each with the number of its inputs."""
@@ -315,20 +370,22 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
-        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages)
+        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages, optimizer.accumulate)
         network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype, step)
         initial = optimizer.initial_states()
         if any(initial.values()):
             layers = self._with_widths(n_inputs)
             shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
             states = [[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()]
-            network.set_slots([*states, network.get_weights()])
+            network.set_slots([*states, *network.get_slots()[len(initial) :]])
         return network
 
     def _restart_average(self, network: Network) -> None:
-        """Nothing was averaged yet: the average is the weights themselves."""
+        """The average becomes the weights themselves."""
         if self._optimizer.averages:
-            network.set_slots([*network.get_slots()[:-1], network.get_weights()])
+            slots = network.get_slots()
+            slots[len(self._optimizer.rule.states)] = network.get_weights()
+            network.set_slots(slots)
             self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
@@ -366,7 +423,7 @@ class Sequential:
         if self._averaged is None:
             return network
         if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[-1])
+            self._averaged.set_weights(network.get_slots()[len(self._optimizer.rule.states)])
             self._averaged.set_statistics(network.get_statistics())
             self._averaged_at = self._counters.steps
         return self._averaged
@@ -395,7 +452,7 @@ class Sequential:
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
+        """Replace all weights. The optimizer's state stays as it is; averages of the weights become these.
 
         Parameters
         ----------
@@ -431,6 +488,9 @@ class Sequential:
         sample_weight: npt.ArrayLike | None = None,
         class_weight: dict[int, float] | str | None = None,
         validation_data: tuple[Any, ...] | None = None,
+        metrics: Sequence[Any] = (),
+        callbacks: Sequence[Callback] | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> History:
         """Train, going through the rows `epochs` times.
@@ -452,6 +512,18 @@ class Sequential:
             Multiplies the sample weights. "balanced" gives every class that occurs the same total.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
+        metrics : list of str, Metric, scorer or callable, optional
+            What the history gets beside the loss, of the rows and of the validation data, after each epoch: names and
+            objects of `fastgd.metrics`, scikit-learn's scorers or their names, functions of ``(y, prediction)``. Costs
+            a forward pass over each.
+        callbacks : list of Callback, optional
+            Told of the course of training, which they may stop or steer; see `fastgd.callbacks`.
+        resume_from : path, optional
+            A file that `save` has written in the course of such a fit: it is taken up where the file left it, to the
+            bits that it would have come to. Weights, optimizer state, counters, seed, learning rate, history and the
+            states of callbacks come from the file; the model and the data have to be as they were. `epochs` counts
+            from the beginning of the interrupted fit. If there is no such file yet, training begins: the same line
+            starts a run and, run again, goes on with it.
         verbose : {0, 1}
             1 prints a line for each epoch.
 
@@ -494,16 +566,87 @@ class Sequential:
         rows = self._read_rows(X, y, sample_weight, class_weight)
         batch_size, shuffle = self._read_batches(batch_size, len(rows)), read_flag("shuffle", shuffle)
         validation = self._read_validation(validation_data, rows.X.shape[1])
-        if self._network is None:
-            self.build(rows.X.shape[1])
-        history = self.history = History()
-        run = self._run(rows, batch_size, shuffle)
-        if validation is not None:
-            run.validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
-        if verbose:
-            run.report = EpochLines(history, n_epochs)
-        run.epochs(n_epochs)
-        return history
+        measures = self._read_metrics(metrics)
+        hooks = self._read_hooks(callbacks, verbose)
+        path = self._read_resumption(resume_from)
+        if path is not None:
+            self._resume(path, rows, (len(rows), batch_size, shuffle), hooks)
+        else:
+            if self._network is None:
+                self.build(rows.X.shape[1])
+            self.history = History()
+        self._hooks, self.stop_training = hooks, False
+        run = self._run(rows, batch_size, shuffle, hooks or Hooks(), self._further(rows, validation, measures))
+        self._train(run, n_epochs, hooks)
+        return self.history
+
+    def _read_hooks(self, callbacks: Any, verbose: int) -> CallbackList | None:
+        """The callbacks of a fit; without any, their module is not imported."""
+        if callbacks is None and not verbose:
+            return None
+        from .callbacks import CallbackList, EpochLines, read_callbacks
+
+        return CallbackList([*read_callbacks(callbacks), *([EpochLines()] if verbose else [])], self)
+
+    def _read_metrics(self, given: Any) -> dict[str, Measure]:
+        """The metrics by name; without any, their module is not imported."""
+        if isinstance(given, (list, tuple)) and not given:
+            return {}
+        from .metrics import read_metrics
+
+        return read_metrics(given, self._loss_for_use())
+
+    def _further(
+        self, rows: Rows, validation: Rows | None, measures: dict[str, Measure]
+    ) -> Callable[[], dict[str, float]] | None:
+        """What the history gets after each epoch beside the loss."""
+        if validation is None and not measures:
+            return None
+
+        def further() -> dict[str, float]:
+            values = self._measured(rows, measures)
+            if validation is not None:
+                told = self._evaluate(validation) | self._measured(validation, measures)
+                values |= {f"val_{name}": value for name, value in told.items()}
+            return values
+
+        return further
+
+    def _measured(self, rows: Rows, measures: dict[str, Measure]) -> dict[str, float]:
+        """Metrics of the rows, by name."""
+        if not measures:
+            return {}
+        from .metrics import Outcome
+
+        predictions = self._forward(rows.X, None, True, len(self._layers) - 1)
+        outcome = Outcome.of_rows(rows, predictions, self._loss_for_use())
+        return {name: measure(outcome) for name, measure in measures.items()}
+
+    @staticmethod
+    def _train(run: Run | WholeRun, n_epochs: int, hooks: CallbackList | None) -> None:
+        """Go through the epochs that are left, with callbacks told of the beginning and the end."""
+        run.progress.epochs = n_epochs
+        remaining = n_epochs - run.progress.epochs_done
+        if hooks is None:
+            run.epochs(remaining)
+            return
+        try:
+            hooks.begin(run.progress)
+            run.epochs(remaining)
+            hooks.end()
+        finally:
+            hooks.close()
+
+    def _read_resumption(self, given: Any) -> str | None:
+        """The file to go on from, if it is there already."""
+        if given is None:
+            return None
+        if isinstance(self._optimizer, Method):
+            got = f"a model with {self._optimizer!r}, which begins anew in each fit"
+            expected, remedy = "an optimizer that makes single steps", "use fg.Adam(), or fg.load(path) and then fit"
+            raise ValueError(refusal("resume_from", got, expected, remedy))
+        path = os.fspath(given)
+        return path if os.path.exists(path) else None
 
     def _read_batches(self, batch_size: Any, n_rows: int) -> int:
         """Rows per step, which is all of them where the optimizer needs that."""
@@ -526,19 +669,26 @@ class Sequential:
             raise ValueError(refusal("batch_size", str(rows), expected, "pass batch_size=None, or use fg.Adam()"))
         return rows
 
-    def _run(self, rows: Rows, batch_size: int, shuffle: bool) -> Run | WholeRun:
+    def _run(
+        self,
+        rows: Rows,
+        batch_size: int,
+        shuffle: bool,
+        hooks: Hooks,
+        further: Callable[[], dict[str, float]] | None,
+    ) -> Run | WholeRun:
         network, counters, history = self._built(), self._counters, self.history
         if not isinstance(self._optimizer, Method):
             flops = 3.0 * batch_size * self._flops(rows.X) / len(rows)
-            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
-            return Run(network, self._scalars, rows, plan, counters, history)
+            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops, self._backend.permutation)
+            return Run(network, self._scalars, rows, plan, counters, history, hooks, further)
 
         def loss() -> float:
             return self._evaluate(rows)["loss"]
 
         counters.unfinished = None
         n_threads = self._team(3.0 * self._flops(rows.X))
-        return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history)
+        return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history, hooks, further)
 
     def _refuse_single_rows(self, batch_size: int) -> None:
         if batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self._layers):
@@ -753,9 +903,14 @@ class Sequential:
             yield slice(first, first + size)
 
     def evaluate(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        metrics: Sequence[Any] = (),
     ) -> dict[str, float]:
-        """The loss on given rows, penalties included, and the accuracy where there are classes.
+        """The loss on given rows, penalties included, the accuracy where there are classes, and metrics.
 
         Parameters
         ----------
@@ -763,12 +918,15 @@ class Sequential:
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
+        metrics : list of str, Metric, scorer or callable, optional
+            As for `fit`.
 
         Returns
         -------
         dict
             ``"loss"``; and ``"accuracy"`` for losses over classes: the weighted share of rows whose largest score is at
-            the target's class, or, for binary cross-entropy, of outputs on the target's side of a half.
+            the target's class, or, for binary cross-entropy, of outputs on the target's side of a half. And the metrics
+            by name.
 
         Raises
         ------
@@ -784,7 +942,8 @@ class Sequential:
         {'loss': 5.0}
         """
         self._built()
-        return self._evaluate(self._read_rows(X, y, sample_weight, None))
+        rows, measures = self._read_rows(X, y, sample_weight, None), self._read_metrics(metrics)
+        return self._evaluate(rows) | self._measured(rows, measures)
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._asked()
@@ -853,7 +1012,7 @@ class Sequential:
         return loss, self._in_order(gradients, map(np.zeros_like, network.get_statistics()))
 
     # ---------------------------------------------------------------------------------------------------- exporting
-    def to_onnx(self, path: str | PathLike[str], *, raw: bool = False) -> None:
+    def to_onnx(self, path: str | os.PathLike[str], *, raw: bool = False) -> None:
         """Write the model as an ONNX file, for onnxruntime and whatever else reads that format.
 
         Needs the onnx library: ``pip install "fastgd[onnx]"``.
@@ -890,7 +1049,7 @@ class Sequential:
 
         write_onnx(self._predictor(raw), path)
 
-    def to_c(self, path: str | PathLike[str], *, name: str = "predict", raw: bool = False) -> None:
+    def to_c(self, path: str | os.PathLike[str], *, name: str = "predict", raw: bool = False) -> None:
         """Write the model as one C99 file, weights and all, for where there is no Python.
 
         Parameters
@@ -928,7 +1087,7 @@ class Sequential:
     def _predictor(self, raw: bool) -> Predictor:
         from .export.predictor import Predictor
 
-        weights = self.get_weights()
+        weights = self.get_weights(averaged=True)
         link = "linear" if read_flag("raw", raw) or self._loss is None else self._loss.link
         group = 1 if self._loss is None else self._loss.outputs_per_target
         sizes = (self._n_inputs, self._n_outputs)
@@ -972,20 +1131,131 @@ class Sequential:
                 parts.append(f"{name}={value!r}")
         return f"Sequential({', '.join(parts)})"
 
+    # ------------------------------------------------------------------------------------------------ saving, resuming
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file: all that `load` needs to go on as if nothing had happened.
+
+        Needs the safetensors library: ``pip install "fastgd[io]"``.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists, in one step: killed at any moment, the old or the new file is there, whole.
+
+        Raises
+        ------
+        NotBuiltError
+        ImportError
+            If safetensors is not installed.
+        OSError
+            If the file cannot be written; it is then as it was.
+        TypeError
+            If a layer or the optimizer holds something that no file can.
+
+        Notes
+        -----
+        A safetensors file. Its tensors are the weights, ``layers.0.W`` of shape (n_inputs, n_outputs) and
+        ``layers.0.b``, the optimizer's state and the history; its metadata, as JSON, the configuration, the
+        counters that orders of rows and schedules depend on, and the states of the callbacks of the last `fit`. Of a
+        learning rate that is a function only its name is written: see `fastgd.load`.
+
+        Examples
+        --------
+        >>> import fastgd as fg
+        >>> model = fg.Sequential([fg.Dense(2)], loss="softmax_cross_entropy", backend="numpy").build(3)
+        >>> model.save("model.safetensors")  # doctest: +SKIP
+        """
+        from . import __version__
+        from ._checkpoint.file import write
+
+        self._built()
+        callbacks = self._hooks.states() if self._hooks else []
+        write(os.fspath(path), self.__getstate__(), self._layout(self._n_inputs), callbacks, __version__)
+
+    @classmethod
+    def _load(cls, path: str | os.PathLike[str], max_bytes: int, given: dict[str, Any]) -> Self:
+        """The model of a file, with some settings replaced; `fastgd.load` is for the user."""
+        from ._checkpoint.configuration import NotInFileError
+
+        reader = cls._reader(path, max_bytes)
+        settings = dict(given)
+        for name in reader.settings:
+            if name not in settings:
+                try:
+                    settings[name] = reader.made(name)
+                except NotInFileError as error:
+                    raise ValueError(f"{error}: fg.load(path, {name}=...)") from None
+        try:
+            model = cls(settings.pop("layers"), **settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{reader.path}: {error}") from error
+        model._adopt(model._read(reader))
+        return model
+
+    @classmethod
+    def _reader(cls, path: str | os.PathLike[str], max_bytes: int | None = None) -> Reader:
+        from ._checkpoint.file import MAX_BYTES, Reader
+
+        names = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        return Reader(path, MAX_BYTES if max_bytes is None else max_bytes, names)
+
+    def _read(self, reader: Reader) -> dict[str, Any]:
+        """The state in a file, if it is one of such a model."""
+        return reader.read(self._layout(reader.n_inputs), tuple(self._optimizer.initial_states()), self._dtype.name)
+
+    def _layout(self, n_inputs: int) -> Layout:
+        """Name, shape and whether it is learnt of each array of `get_weights`, as a file has them."""
+        return [
+            (f"layers.{k}.{name}", shape, learnt)
+            for k, (layer, width) in enumerate(self._with_widths(n_inputs))
+            for learnt, shapes in ((True, layer.parameter_shapes(width)), (False, layer.statistic_shapes(width)))
+            for name, shape in shapes.items()
+        ]
+
+    def _adopt(self, state: dict[str, Any]) -> None:
+        """Take weights, slots, counters and history in place of its own."""
+        network = self._new_network(state["n_inputs"], self._optimizer)
+        network.set_weights(state["weights"])
+        network.set_statistics(state["statistics"])
+        network.set_slots(state["slots"])
+        self._forget()
+        self._take(network, state["n_inputs"])
+        self._counted = state["counters"]
+        self.history = state["history"]
+
+    def _resume(self, path: str, rows: Rows, batches: tuple[int, int, bool], hooks: CallbackList | None) -> None:
+        """Become the model of a file; nothing is changed before all fits."""
+        from ._checkpoint.resumption import check, learning_rate
+
+        reader = self._reader(path)
+        settings = self._settings()
+        check(reader, settings, rows.X.shape[1], batches)
+        state = self._read(reader)
+        rate, seed = learning_rate(reader, settings), read_seed(reader.made("seed"))
+        if hooks is not None:
+            hooks.restore(reader.callbacks)
+        if rate is not None and not isinstance(self._optimizer, Method):
+            self._optimizer.learning_rate = rate
+        self._seed = seed
+        self._adopt(state)
+
     # ---------------------------------------------------------------------------------------------- copies and pickles
-    def __getstate__(self) -> dict[str, Any]:
-        # A shallow copy goes through here as well, and must not share what changes in place.
-        optimizer, counters, history = copy.deepcopy((self._optimizer, self._counters, self.history))
-        settings = dict(
+    def _settings(self) -> dict[str, Any]:
+        """What it was made with, and now has, by the names of the arguments."""
+        return dict(
             layers=self._layers,
             loss=self._loss,
-            optimizer=optimizer,
+            optimizer=self._optimizer,
             penalty=self._penalty,
             dtype=self._dtype.name,
             seed=self._seed,
             n_threads=self._n_threads,
             backend=self._backend_name,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A shallow copy goes through here as well, and must not share what changes in place.
+        settings, counters, history = copy.deepcopy((self._settings(), self._counters, self.history))
         state = dict(settings=settings, counters=counters, history=history)
         if self._network is not None:
             state["n_inputs"] = self._n_inputs
@@ -998,10 +1268,6 @@ class Sequential:
         settings = dict(state["settings"])
         self.__init__(settings.pop("layers"), **settings)  # type: ignore[misc]
         if "weights" in state:
-            network = self._new_network(state["n_inputs"], self._optimizer)
-            network.set_weights(state["weights"])
-            network.set_statistics(state["statistics"])
-            network.set_slots(state["slots"])
-            self._take(network, state["n_inputs"])
-        self._counters = state["counters"]
+            self._adopt(state)
+        self._counted = state["counters"]
         self.history = state["history"]

@@ -8,7 +8,7 @@ digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypedDict, Unpack
 
 from ._formula import OPTIMIZERS, OptimizerRule, RestrainedRule, get, maximum, minimum, optimizer, sqrt
 from ._formula.interval import check
@@ -40,7 +40,7 @@ __all__ = [
 FLAG, COUNT = "True or False", "a whole number of at least 1"
 
 # What any optimizer takes besides its own hyperparameters and the dialect.
-COMMON = ("weight_decay", "clip_norm", "clip_value", "ema", "average")
+COMMON = ("weight_decay", "clip_norm", "clip_value", "ema", "average", "accumulate")
 
 
 class Common(TypedDict, total=False):
@@ -52,6 +52,7 @@ class Common(TypedDict, total=False):
     clip_value: float | None
     ema: float | None
     average: int | None
+    accumulate: int | None
 
 
 @optimizer(source="Robbins & Monro, A stochastic approximation method, 1951")
@@ -245,7 +246,9 @@ class Optimizer:
           from the weights themselves, as ``get_weights`` gives them;
         * ``average``, a whole number from 1 on: the same with the mean of the weights of all steps from that step on
           (Polyak's averaging; stochastic weight averaging, if the learning rate is constant from there on). Until then
-          the weights themselves.
+          the weights themselves;
+        * ``accumulate``, a whole number from 1 on: weights change only every so many batches, by the mean of the
+          gradients of these, which may lie in two epochs. Schedules, `ema` and `average` count the changes.
 
     Attributes
     ----------
@@ -265,7 +268,8 @@ class Optimizer:
     AdamW, and in optax's Adadelta, weight_decay w is added to the gradient instead. `clip_norm` is optax's
     clip_by_global_norm and Keras's global_clipnorm; PyTorch adds 1e-6 to the norm. `ema` is what Keras's use_ema and
     PyTorch's AveragedModel with get_ema_avg_fn compute; Keras then puts the averages in the place of the weights.
-    `average` is that of scikit-learn's SGDClassifier, there counted in rows.
+    `average` is that of scikit-learn's SGDClassifier, there counted in rows. `accumulate` is Keras's
+    gradient_accumulation_steps and optax's MultiSteps.
 
     Examples
     --------
@@ -290,6 +294,7 @@ class Optimizer:
         "clip_value": "(0, inf)",
         "ema": "[0, 1)",
         "average": COUNT,
+        "accumulate": COUNT,
     }
 
     def __init__(self, rule: OptimizerRule | str, *, dialect: str | None = None, **hyperparameters: Any) -> None:
@@ -348,9 +353,9 @@ class Optimizer:
                 if not isinstance(value, bool):
                     raise ValueError(f"{what}: got {value!r}, expected {FLAG}")
             elif interval == COUNT:
-                if not isinstance(value, int) or value < 1:
+                if isinstance(value, bool) or not isinstance(value, SupportsIndex) or value.__index__() < 1:
                     raise ValueError(f"{what}: got {value!r}, expected {COUNT}")
-                value = int(value)
+                value = value.__index__()
             elif name != "learning_rate" or not callable(value):
                 value = check(what, value, interval)
             self.hyperparameters[name] = value
@@ -382,6 +387,11 @@ class Optimizer:
         return "ema" in self.hyperparameters or "average" in self.hyperparameters
 
     @property
+    def accumulate(self) -> int:
+        """The number of batches by whose gradients weights change at a time."""
+        return int(self.hyperparameters.get("accumulate", 1))
+
+    @property
     def dialect(self) -> str | None:
         """The library whose form it has; None for the papers' form."""
         return self.hyperparameters.get("dialect")
@@ -410,7 +420,7 @@ class Optimizer:
         Parameters
         ----------
         step : int
-            Number of the step, from 1: a schedule counts one less.
+            Number of the step, from 1: a schedule counts one less. With `accumulate`, each batch is a step.
 
         Returns
         -------
@@ -427,7 +437,8 @@ class Optimizer:
         import numpy
 
         rate = self.hyperparameters.get("learning_rate")
-        return float("nan") if rate is None else float(values_at(rate, numpy.array([step - 1.0]))[0])
+        changes = float((step - 1) // self.accumulate)
+        return float("nan") if rate is None else float(values_at(rate, numpy.array([changes]))[0])
 
     def initial_states(self) -> dict[str, float]:
         """What each state is filled with before the first step, by the names in ``rule.states``.
@@ -464,15 +475,15 @@ class Optimizer:
         Parameters
         ----------
         first_step : int
-            Number of the first step; training begins with step 1.
+            Number of the first step; training begins with step 1. With `accumulate`, each batch is a step.
         n_steps : int
 
         Returns
         -------
-        ndarray of float64, shape (n_steps, n_scalars), (n_steps, 2 n_scalars) or one column more
+        ndarray of float64, shape (n_steps, n_scalars), (n_steps, 2 n_scalars) or up to two columns more
             C-contiguous; columns in the order of ``rule.scalars``. Where biases are treated differently from weights,
-            they have columns of their own after those of the weights. Where weights are averaged, the last column is
-            the share of the newest ones.
+            they have columns of their own after those of the weights. Where weights are averaged, the next column is
+            the share of the newest ones. Where gradients are accumulated, the last one is 1 if weights change, else 0.
 
         Raises
         ------
@@ -493,7 +504,8 @@ class Optimizer:
                 f"scalars: got first_step={first_step}, n_steps={n_steps}, "
                 "expected first_step of at least 1 and n_steps of at least 0"
             )
-        t = numpy.arange(first_step, first_step + n_steps, dtype=numpy.float64)
+        steps = numpy.arange(first_step, first_step + n_steps)
+        t = 1.0 + (steps - 1) // self.accumulate
         values = dict(self.hyperparameters)
         rate = values.get("learning_rate")
         if rate is not None:
@@ -501,12 +513,14 @@ class Optimizer:
         values |= self.each_step(t, rate)
         forms = self._restraints(rate) if isinstance(self.rule, RestrainedRule) else [{}]
         n_scalars = len(self.rule.scalars)
-        table = numpy.empty((n_steps, n_scalars * len(forms) + self.averages))
+        table = numpy.empty((n_steps, n_scalars * len(forms) + self.averages + (self.accumulate > 1)))
         for k, form in enumerate(forms):
             for column, name in enumerate(self.rule.scalars, k * n_scalars):
                 table[:, column] = form[name] if name in form else values[name]
         if self.averages:
-            table[:, -1] = self._newest_shares(t)
+            table[:, n_scalars * len(forms)] = self._newest_shares(t)
+        if self.accumulate > 1:
+            table[:, -1] = steps % self.accumulate == 0
         return table
 
     def _newest_shares(self, t: numpy.ndarray) -> Any:
@@ -593,7 +607,7 @@ class SGD(_ReadyMade):
     nesterov : bool, default False
         Nesterov's form of the momentum.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -662,7 +676,7 @@ class Adagrad(_ReadyMade):
     initial_total : float, default 0
         At least 0; what the sum of squares begins with.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -729,7 +743,7 @@ class RMSprop(_ReadyMade):
     centered : bool, default False
         Divide by the standard deviation instead. Takes a buffer for momentum whether it is used or not.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -796,7 +810,7 @@ class Adadelta(_ReadyMade):
     eps : float, default 1e-6
         Above 0; added inside both roots.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -888,7 +902,6 @@ class _PlainTwoMeans(_TwoMeans):
         super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, **common)
 
 
-
 class Adam(_TwoMeans):
     """Adam: steps from running means of the gradient and of its square, corrected for their start at zero.
 
@@ -903,7 +916,7 @@ class Adam(_TwoMeans):
     amsgrad : bool, default False
         Divide by the root of the largest mean of squares so far.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -981,7 +994,7 @@ class AdamW(Adam):
     weight_decay : float, default 0.01
         At least 0.
     **common
-        dialect, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1025,7 +1038,7 @@ class Adamax(_PlainTwoMeans):
     eps : float, default 1e-8
         Above 0; added to each gradient's size.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1077,7 +1090,7 @@ class NAdam(_TwoMeans):
     momentum_decay : float, default 0.004
         At least 0: how fast beta1 is switched on.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1172,7 +1185,7 @@ class RAdam(_PlainTwoMeans):
     eps : float, default 1e-8
         Above 0; added to the root before that is corrected.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1242,7 +1255,7 @@ class AdaBelief(_PlainTwoMeans):
     eps : float, default 1e-16
         Above 0; added to the second mean, and to its root.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1290,7 +1303,7 @@ class Yogi(_TwoMeans):
     initial_square : float, default 1e-6
         At least 0; what the mean of squares begins with. optax begins the mean of gradients with it too.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1357,8 +1370,8 @@ class Lion(_ReadyMade):
     beta1, beta2 : float, default 0.9 and 0.99
         In [0, 1): how much of the mean counts in a step, and how much of it is kept.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`. optax decays by 0.001 unless told
-        otherwise.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`. optax decays by
+        0.001 unless told otherwise.
 
     Raises
     ------
@@ -1416,7 +1429,7 @@ class Ftrl(_ReadyMade):
     initial_total : float, default 0
         At least 0; what the sum of squares begins with.
     **common
-        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
+        dialect, weight_decay, clip_norm, clip_value, ema, average, accumulate: see `Optimizer`.
 
     Raises
     ------
@@ -1493,7 +1506,7 @@ class Rprop(_ReadyMade):
         Above 1: what it is multiplied by when it has not.
     smallest, largest : float, default 1e-6 and 50
         Above 0: no step is shorter or longer.
-    dialect, ema, average : optional
+    dialect, ema, average, accumulate : optional
         See `Optimizer`.
 
     Raises
@@ -1537,11 +1550,13 @@ class Rprop(_ReadyMade):
         dialect: str | None = None,
         ema: float | None = None,
         average: int | None = None,
+        accumulate: int | None = None,
     ) -> None:
         super().__init__(
             dialect=dialect,
             ema=ema,
             average=average,
+            accumulate=accumulate,
             learning_rate=learning_rate,
             shrink=shrink,
             grow=grow,

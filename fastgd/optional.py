@@ -40,6 +40,7 @@ OPTIONAL_PARTS = {
     "onnx": OptionalPart("onnx", "onnx", "model.to_onnx"),
     "matplotlib": OptionalPart("plot", "matplotlib", "pictures"),
     "rich": OptionalPart("progress", "rich", "progress bars"),
+    "tensorboard": OptionalPart("tensorboard", "tensorboard", "logs for TensorBoard"),
     "mpi4py": OptionalPart("mpi", "mpi4py", "training on several machines"),
 }
 """By the name of the distribution."""

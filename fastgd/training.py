@@ -44,9 +44,9 @@ class History:
     Attributes
     ----------
     history : dict of str to list of float
-        ``"loss"``, and ``"val_loss"`` and ``"val_accuracy"`` where there are validation data and classes. One value
-        for each finished epoch. The loss is the mean over the epoch, each row's being that of the step it took part
-        in, penalties included.
+        ``"loss"``; the metrics; the same with ``val_`` before them where there are validation data, of a loss over
+        classes always with ``"val_accuracy"``. One value for each finished epoch. The loss is the mean over the
+        epoch, each row's being that of the step it took part in, penalties included; metrics are of the epoch's end.
     epochs : list of int
         Numbers of these epochs, counted from 1 since the model was built.
     """
@@ -61,8 +61,12 @@ class History:
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
 
+    def last(self) -> dict[str, float]:
+        """The values of the last finished epoch."""
+        return {name: values[-1] for name, values in self.history.items() if values}
+
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.5g}" for name, values in self.history.items() if values)
+        last = ", ".join(f"{name} {value:.5g}" for name, value in self.last().items())
         return f"<History of {len(self.epochs)} epochs{': ' if last else ''}{last}>"
 
 
@@ -98,13 +102,14 @@ class Counters:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to go through the rows."""
+    """How to go through the rows; `permutation` draws their order from seed, number of the epoch and of rows."""
 
     batch_size: int
     shuffle: bool
     seed: int
     n_threads: int | None
     flops_per_step: float
+    permutation: Callable[[int, int, int], Array]
 
 
 class StepScalars:
@@ -194,11 +199,77 @@ class DeferredInterrupt:
 
 
 @dataclass
+class Progress:
+    """How far one `fit` has come.
+
+    Attributes
+    ----------
+    epochs : int
+        How many are to be finished.
+    epochs_done : int
+        How many of these are.
+    n_rows, steps_per_epoch : int
+    step : int
+        Steps done of the epoch that is under way.
+    rows_done : int
+        Rows gone through in this process.
+    seconds : float
+        Time that took, without validation, metrics and callbacks.
+    """
+
+    epochs: int
+    epochs_done: int
+    n_rows: int
+    steps_per_epoch: int
+    step: int = 0
+    rows_done: int = 0
+    seconds: float = 0.0
+
+
+class Hooks:
+    """Where others come in while a `Run` goes on. These do nothing; `fastgd.callbacks` has those that do.
+
+    Attributes
+    ----------
+    each_epoch, each_batch : bool
+        Whether a call into the engine has to end with every epoch, or with every batch. What needs neither costs
+        nothing but a Python call each tenth of a second.
+    """
+
+    each_epoch = False
+    each_batch = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training is to end here."""
+        return False
+
+    def epoch_begins(self, epoch: int) -> None:
+        """Before the first step of an epoch, or before the first that is done of it; from 1."""
+
+    def epoch_ended(self, epoch: int, values: dict[str, float]) -> None:
+        """After an epoch is in the history."""
+
+    def batch_begins(self, batch: int) -> None:
+        """Before a step; from 0 in each epoch."""
+
+    def batch_ended(self, batch: int, values: dict[str, float]) -> None:
+        """After a step."""
+
+    def call_ended(self) -> None:
+        """After a call into the engine, when everything agrees with the weights."""
+
+    def diverged(self, error: DivergenceError) -> bool:
+        """Whether training is to end quietly instead of with this error."""
+        return False
+
+
+@dataclass
 class Run:
     """One `fit`: goes through the rows, and keeps counters and history in step with the weights.
 
-    `validate` gives further values for the history after each epoch; `report` is told the epoch's rows and seconds.
-    Without both, several epochs may be one call into the engine.
+    `further` gives more values for the history after each epoch. Without it, and with hooks that want neither epochs
+    nor batches, several epochs may be one call into the engine.
     """
 
     network: Network
@@ -207,8 +278,8 @@ class Run:
     plan: Plan
     counters: Counters
     history: History
-    validate: Callable[[], dict[str, float]] | None = None
-    report: Callable[[int, float], None] | None = None
+    hooks: Hooks
+    further: Callable[[], dict[str, float]] | None = None
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.plan.flops_per_step)
@@ -216,11 +287,12 @@ class Run:
         before = self.counters.unfinished
         here = (len(self.rows), self.plan.batch_size, self.plan.shuffle)
         self.step, self.sums = 0, np.zeros(2)
+        self.order: Array | None = None
+        self.epoch_of_order = -1
         if before is not None and (before.n_rows, before.batch_size, before.shuffle) == here:
             self.step = before.step
             self.sums[:] = before.loss_sum, before.weight_sum
-        # Of the epoch that is under way, for its report.
-        self.rows_before, self.seconds = self.step * self.plan.batch_size, 0.0
+        self.progress = Progress(0, len(self.history.epochs), len(self.rows), self.steps_per_epoch, self.step)
 
     def epochs(self, n_epochs: int) -> None:
         """Finish that many epochs, the first of which may have been begun before.
@@ -231,12 +303,34 @@ class Run:
         KeyboardInterrupt
         """
         remaining = n_epochs * self.steps_per_epoch - self.step
-        one_by_one = self.validate is not None or self.report is not None
+        first = True
         with DeferredInterrupt() as interrupt:
-            while remaining:
-                limit = self.steps_per_epoch - self.step if one_by_one else remaining
-                remaining -= self.segment(min(self.pace.steps(), limit))
+            while remaining > 0 and not self.hooks.stopped:
+                if first or not self.step:
+                    self.hooks.epoch_begins(self.counters.epochs + 1)
+                    first = False
+                remaining -= self.segment(self._limit(remaining))
+                self.hooks.call_ended()
                 interrupt.deliver()
+
+    def _limit(self, remaining: int) -> int:
+        """Steps of the next call: so many that nobody waits too long for a turn, of one epoch or of whole ones."""
+        if self.hooks.each_batch:
+            self.hooks.batch_begins(self.step)
+            return 1
+        wanted, per_epoch = self.pace.steps(), self.steps_per_epoch
+        if self.step or wanted < 2 * per_epoch or self.hooks.each_epoch or self.further is not None:
+            return min(wanted, per_epoch - self.step)
+        return min(wanted // per_epoch * per_epoch, remaining)
+
+    def _order_within_epoch(self, n_steps: int) -> Array | None:
+        """The order of rows for a call that is part of an epoch: drawn once, for that takes as long as many a call."""
+        plan, epoch = self.plan, self.counters.epochs
+        if not plan.shuffle or n_steps >= self.steps_per_epoch:
+            return None
+        if self.epoch_of_order != epoch:
+            self.order, self.epoch_of_order = plan.permutation(plan.seed, epoch, len(self.rows)), epoch
+        return self.order
 
     def segment(self, n_steps: int) -> int:
         """One call into the engine; returns the number of steps."""
@@ -244,6 +338,7 @@ class Run:
         losses = np.zeros(((first_step + n_steps - 1) // self.steps_per_epoch + 1, 2))
         losses[0] = self.sums
         scalars = self.scalars.rows(self.counters.optimizer_steps + 1, n_steps)
+        order = self._order_within_epoch(n_steps)
         start = time.perf_counter()
         status, done = self.network.train(
             self.rows.X,
@@ -258,22 +353,26 @@ class Run:
             steps_before=self.counters.steps,
             scalars=scalars,
             losses=losses,
+            order=order,
             n_threads=choose(self.plan.n_threads, self.plan.flops_per_step, n_steps * self.plan.flops_per_step),
         )
         seconds = time.perf_counter() - start
-        self.seconds += seconds
+        self.progress.seconds += seconds
         self.pace.measured(n_steps, seconds)
         self._account(done, losses)
         if status:
             self.counters.unfinished = None
             failed = first_step + done - (status != NONFINITE_LOSS)
             epoch = first_epoch + failed // self.steps_per_epoch + 1
-            raise divergence(status, self.scalars.optimizer, epoch, self.counters)
+            error = divergence(status, self.scalars.optimizer, epoch, self.counters)
+            if not self.hooks.diverged(error):
+                raise error
         return done
 
     def _account(self, done: int, losses: Array) -> None:
         """Move the counters on, and add the finished epochs to the history."""
-        counters, plan = self.counters, self.plan
+        counters, plan, progress = self.counters, self.plan, self.progress
+        batch, rows_before = self.step, min(self.step * plan.batch_size, len(self.rows))
         counters.add_steps(done)
         finished, self.step = divmod(self.step + done, self.steps_per_epoch)
         counters.epochs += finished
@@ -282,13 +381,17 @@ class Run:
         if self.step:
             sums = self.sums.tolist()
             counters.unfinished = Unfinished(len(self.rows), plan.batch_size, plan.shuffle, self.step, *sums)
+        progress.step = self.step
+        progress.rows_done += finished * len(self.rows) + self.step * plan.batch_size - rows_before
+        if self.hooks.each_batch and done:
+            loss_sum, weight_sum = losses[0].tolist()
+            self.hooks.batch_ended(batch, {"loss": loss_sum / weight_sum if weight_sum else float("nan")})
         first = counters.epochs - finished + 1
         for epoch, (loss_sum, weight_sum) in enumerate(losses[:finished].tolist(), first):
-            further = {} if self.validate is None else self.validate()
-            self.history.add(epoch, loss=loss_sum / weight_sum, **further)
-            if self.report is not None:
-                self.report(len(self.rows) - self.rows_before, self.seconds)
-            self.rows_before, self.seconds = 0, 0.0
+            values = {"loss": loss_sum / weight_sum, **({} if self.further is None else self.further())}
+            self.history.add(epoch, **values)
+            progress.epochs_done += 1
+            self.hooks.epoch_ended(epoch, values)
 
 
 @dataclass
@@ -306,11 +409,14 @@ class WholeRun:
     loss: Callable[[], float]
     counters: Counters
     history: History
-    validate: Callable[[], dict[str, float]] | None = None
-    report: Callable[[int, float], None] | None = None
+    hooks: Hooks
+    further: Callable[[], dict[str, float]] | None = None
 
     # Where a method has no tolerance of its own.
     TOL: ClassVar[float] = 1e-8
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(0, 0, len(self.rows), 1)
 
     def epochs(self, n_epochs: int) -> None:
         """At most that many iterations; fewer if the method is content.
@@ -328,6 +434,8 @@ class WholeRun:
             raise loss_at_start_diverged(self.counters)
         tol = self.TOL if self.method.tol is None else self.method.tol
         self.began = time.perf_counter()
+        self.hooks.epoch_begins(self.counters.epochs + 1)
+        self.hooks.batch_begins(0)
         try:
             self.method.run(self, self.accepted, n_epochs, tol, self._finished, self.counters.optimizer_steps)
         finally:
@@ -356,20 +464,29 @@ class WholeRun:
             self.network.set_weights([w.reshape(shape) for w, shape in zip(pieces, self.shapes, strict=True)])
 
     def _finished(self, x: Array, loss: float, gradient: Array | None) -> bool:
-        """An iteration; interrupted while it is validated, it has not been."""
-        further = {}
-        if self.validate is not None:
-            self._set(x)
-            further = self.validate()
+        """An iteration; interrupted while it is validated, it has not been. Returns whether it is to be the last."""
+        self.progress.seconds += time.perf_counter() - self.began
+        # Whoever looks at the model now is to see what the iteration came to.
+        self._set(x)
+        values = {"loss": loss, **({} if self.further is None else self.further())}
         self.accepted = x.copy()
         self.counters.add_steps(1)
         self.counters.epochs += 1
-        self.history.add(self.counters.epochs, loss=loss, **further)
-        if self.report is not None:
-            now = time.perf_counter()
-            self.report(len(self.rows), now - self.began)
-            self.began = now
-        return False
+        self.history.add(self.counters.epochs, **values)
+        self.progress.epochs_done += 1
+        self.progress.rows_done += len(self.rows)
+        self._tell(values)
+        self.began = time.perf_counter()
+        return self.hooks.stopped
+
+    def _tell(self, values: dict[str, float]) -> None:
+        hooks, epoch = self.hooks, self.counters.epochs
+        hooks.batch_ended(0, {"loss": values["loss"]})
+        hooks.epoch_ended(epoch, values)
+        hooks.call_ended()
+        if not hooks.stopped and self.progress.epochs_done < self.progress.epochs:
+            hooks.epoch_begins(epoch + 1)
+            hooks.batch_begins(0)
 
 
 def loss_at_start_diverged(counters: Counters) -> DivergenceError:
@@ -410,23 +527,3 @@ def divergence(status: int, optimizer: Optimizer | Method, epoch: int | None, co
         step,
         rate,
     )
-
-
-class EpochLines:
-    """Prints one line for each epoch."""
-
-    def __init__(self, history: History, n_epochs: int) -> None:
-        self.history = history
-        self.n_epochs = n_epochs
-        self.start = time.perf_counter()
-
-    def __call__(self, n_rows: int, training_seconds: float) -> None:
-        """Print the line of the last epoch: its values, rows per second of training, and time with validation."""
-        now = time.perf_counter()
-        seconds, self.start = now - self.start, now
-        parts = [f"epoch {len(self.history.epochs):{len(str(self.n_epochs))}}/{self.n_epochs}"]
-        for name, values in self.history.history.items():
-            parts.append(f"{name} {values[-1]:.4f}" if name.endswith("accuracy") else f"{name} {values[-1]:<10.5g}")
-        parts.append(f"{n_rows / training_seconds:>10,.0f} rows/s")
-        parts.append(f"{seconds:.2f} s" if seconds >= 0.1 else f"{1e3 * seconds:.1f} ms")
-        print("  ".join(parts), flush=True)

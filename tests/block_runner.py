@@ -111,7 +111,8 @@ def _evaluate_onnx(formula: Formula, arrays: list[np.ndarray], scalars: dict[str
     results = add_formula(formula, *[Value(graph, name) for name in formula.arrays], **scalars)
     for result, name in zip(results, outputs, strict=True):
         graph.rename(result, name)
-    model = protobuf(graph, *[dict.fromkeys(names, ("N",)) for names in (formula.arrays, outputs)], formula.name)
+    inputs, results = (dict.fromkeys(names, (dtype, ("N",))) for names in (formula.arrays, outputs))
+    model = protobuf(graph, inputs, results, formula.name)
     given = {name: np.asarray(array, dtype) for name, array in zip(formula.arrays, arrays, strict=True)}
     with np.errstate(all="ignore"):
         return reference.ReferenceEvaluator(model).run(outputs, given)

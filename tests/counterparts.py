@@ -19,7 +19,7 @@ from fastgd import activations as _activations  # noqa: F401  (fills the registr
 from fastgd import losses as _losses  # noqa: F401  (fills the registry)
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 
-BACKENDS = ("cython", "numpy")
+BACKENDS = ("cython", "numba", "numpy")
 DTYPES = ("float32", "float64")
 
 # For each rule, what an optimizer of that rule is told so that a few steps move the weights by about a tenth.

@@ -19,7 +19,7 @@ def test_the_configuration_is_printed_and_returned(capsys):
     """Everything a bug report needs."""
     found = fg.show_config()
     text = capsys.readouterr().out
-    assert set(found["backends"]) == {"cython", "numpy"}
+    assert set(found["backends"]) == {"cython", "numba", "numpy"}
     assert set(found["optional"]) == set(OPTIONAL_PARTS)
     for part in (fg.__version__, "backend cython", "threads", found["python"], found["numpy"], *OPTIONAL_PARTS):
         assert part in text

@@ -12,11 +12,41 @@ from types import ModuleType
 import pytest
 
 import fastgd
-from fastgd import activations, kernels, losses, optimizers, penalties, plots, schedules
+from fastgd import (
+    activations,
+    callbacks,
+    diagnostics,
+    io,
+    jit,
+    kernels,
+    losses,
+    metrics,
+    optimizers,
+    penalties,
+    plots,
+    schedules,
+)
 from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.declare import Declaration
 from fastgd.initializers import INITIALIZERS
+from fastgd.metrics import METRICS
 from fastgd.optimizers import BY_NAME
+
+# Whose public names are to be documented; what fastgd itself exports is so anyway.
+MODULES_OF_NAMES = (
+    activations,
+    callbacks,
+    diagnostics,
+    io,
+    jit,
+    kernels,
+    losses,
+    metrics,
+    optimizers,
+    penalties,
+    plots,
+    schedules,
+)
 
 PACKAGE = Path(fastgd.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
@@ -81,9 +111,9 @@ def test_an_example_gives_what_it_says(name):
 def public():
     """What a user can name, and what a registry holds: no modules, and no plain values."""
     named = {f"fastgd.{name}": getattr(fastgd, name) for name in fastgd.__all__}
-    for module in (activations, kernels, losses, optimizers, penalties, plots, schedules):
+    for module in MODULES_OF_NAMES:
         named |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
-    for registry in (ACTIVATIONS, LOSSES, BY_NAME, INITIALIZERS):
+    for registry in (ACTIVATIONS, LOSSES, BY_NAME, INITIALIZERS, METRICS):
         named |= {f"{registered.__module__}: {name!r}": registered for name, registered in registry.items()}
     kept = {name: value for name, value in named.items() if callable(value) and not isinstance(value, ModuleType)}
     once = {id(value): name for name, value in reversed(kept.items())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sys
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from block_runner import compiled
 from counterparts import ACTIVATION_NAMES, DTYPES, LOSS_NAMES, random_weights
+from exported import TOLERANCES, WARNINGS, assert_same, called, evaluated
 
 import fastgd as fg
 from fastgd import layers
@@ -20,12 +20,6 @@ from fastgd.export import c, onnx_
 from fastgd.export.predictor import LINK_FORMULAS, Predictor
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-# What two ways of computing the same may differ by: in float32 a millionth of the prediction, or of 1 if that is more;
-# in float64, as many of its units.
-TOLERANCES = {"float32": 1e-6, "float64": 1e-6 * np.finfo("float64").eps / np.finfo("float32").eps}
-
-WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror")
 
 # Parameters that are not the defaults.
 PARAMETERS = {"leaky_relu": {"slope": 0.2}, "elu": {"alpha": 0.7}, "celu": {"alpha": 0.6}}
@@ -46,39 +40,22 @@ def trained(sizes, activations, loss, dtype):
 
 
 def through_onnx(model, X, path, raw=False):
-    """Predictions of the onnx library's evaluator and of onnxruntime; what its checker refuses is not written."""
-    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    from onnx.reference import ReferenceEvaluator
-
+    """Predictions of both programs that evaluate ONNX."""
     model.to_onnx(path, raw=raw)
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    yield "onnx", ReferenceEvaluator(onnx.load(path)).run(None, {"X": X})[0]
-    yield "onnxruntime", session.run(["prediction"], {"X": X})[0]
+    for way, outputs in evaluated(path.read_bytes(), {"X": X}):
+        yield way, outputs["prediction"]
 
 
-def through_c(model, X, path, raw=False, name="predict"):
-    """Predictions of the C file, row by row."""
-    model.to_c(path, raw=raw, name=name)
-    predict = getattr(compiled(path.read_text(encoding="utf-8"), "-std=c99", "-O2", *WARNINGS), name)
-    predict.restype, predict.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p]
-    out = np.full((len(X), model.n_outputs), np.nan, X.dtype)
-    for x, y in zip(np.ascontiguousarray(X), out, strict=True):
-        predict(x.ctypes.data, y.ctypes.data)
-    yield "C", out
+def through_c(model, X, path, raw=False):
+    """Predictions of the C file."""
+    model.to_c(path, raw=raw)
+    yield "C", called(path.read_text(encoding="utf-8"), X, model.n_outputs)
 
 
 def all_ways(model, X, folder, raw=False):
     """Predictions of all exports by their names."""
     yield from through_onnx(model, X, folder / "model.onnx", raw)
     yield from through_c(model, X, folder / "model.c", raw)
-
-
-def assert_same(actual, expected, way):
-    """Up to the tolerance of the dtype."""
-    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape), way
-    error = abs(actual - expected) / np.maximum(1.0, abs(expected))
-    # A NaN is not small either.
-    assert (error <= TOLERANCES[expected.dtype.name]).all(), f"{way}: {error.max()}"
 
 
 def assert_exports(model, X, folder, raw=False):

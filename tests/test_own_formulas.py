@@ -365,6 +365,16 @@ def test_without_numba_the_error_names_what_to_install(tmp_path):
     assert 'pip install "fastgd[jit]"' in done.stdout
 
 
+def test_a_saved_text_is_compared_and_not_run(swish):
+    assert "return z / (1.0 + exp(-beta * z))" in swish.text and fg.activations.relu.text is None
+    swish.require_text(swish(beta=3.0).text)
+    fg.activations.relu.require_text(None)
+    with pytest.raises(ValueError, match="(?s)not the one it was saved with.*saved:\nraise SystemExit\ndeclared:\n"):
+        swish.require_text("raise SystemExit")
+    with pytest.raises(ValueError, match="(?s)saved:\n\\(built in\\)"):
+        swish.require_text(None)
+
+
 def test_a_formula_is_data_that_says_what_it_was():
     def cube(z):
         return z**3

@@ -43,11 +43,29 @@ def classifier(optimizer, units=40, **options):
     return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=optimizer, **options)
 
 
-def assert_same_training(dense, rows, labels, make, epochs=3, batch_size=16, **fit):
-    """Losses, weights, the optimizer's state and predictions have the same bits."""
+def trained(dense, rows, labels, make, epochs=3, batch_size=16, **fit):
+    """A model that has seen dense rows, and one that has seen them sparse."""
     models = [make(), make()]
     for model, X in zip(models, (dense, rows), strict=True):
         model.fit(X, labels, epochs=epochs, batch_size=batch_size, **fit)
+    return models
+
+
+def assert_nearly_same_training(dense, labels, make):
+    """Where steps that are factors are taken as one, and penalties added column by column: but for roundings.
+
+    A step rounds a weight some four times either way; over so few steps the differences do not grow.
+    """
+    models = trained(dense, sparse.csr_array(dense), labels, lambda: make(dtype="float64"))
+    tolerance = 2 * 4 * models[0].n_steps_done * np.finfo(float).eps
+    np.testing.assert_allclose(*(model.history.history["loss"] for model in models), rtol=tolerance)
+    for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1.0, np.abs(theirs).max()))
+
+
+def assert_same_training(dense, rows, labels, make, **fit):
+    """Losses, weights, the optimizer's state and predictions have the same bits."""
+    models = trained(dense, rows, labels, make, **fit)
     assert models[0].history.history == models[1].history.history
     assert_same_bits(models[0].get_weights(), models[1].get_weights(), "weights")
     states = [[array for slot in model._network.get_slots() for array in slot] for model in models]
@@ -69,6 +87,7 @@ def test_training_is_that_of_dense_rows(rule, units, dtype):
     )
 
 
+FACTORS = ("sgd", "adagrad")
 DECAYING = [rule for rule in OPTIMIZER_NAMES if rule not in ("ftrl", "rprop")]
 
 
@@ -80,25 +99,55 @@ def test_columns_without_gradient_decay(rule, units, dialect):
     given = HYPERPARAMETERS[rule] | {"weight_decay": 0.02, "clip_value": 0.05}
     if dialect is not None and dialect not in type(optimizer_named(rule, **given)).dialects:
         pytest.skip(f"{rule} has no dialect {dialect}")
-    assert_same_training(
-        dense,
-        sparse.csr_array(dense),
-        labels,
-        lambda: classifier(optimizer_named(rule, **given, dialect=dialect), units),
-    )
+
+    def make(**options):
+        return classifier(optimizer_named(rule, **given, dialect=dialect), units, **options)
+
+    if rule in FACTORS:
+        assert_nearly_same_training(dense, labels, make)
+    else:
+        assert_same_training(dense, sparse.csr_array(dense), labels, make)
 
 
 @pytest.mark.parametrize("penalty", [fg.L2(0.01), fg.L1(0.003), fg.ElasticNet(0.001, 0.01)])
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "adagrad", "ftrl"])
 @pytest.mark.parametrize("units", [40, 0])
-def test_penalties_are_of_all_columns(rule, penalty, units):
+@pytest.mark.parametrize("clip_value", [None, 0.02])
+def test_penalties_are_of_all_columns(rule, penalty, units, clip_value):
     dense, labels = documents()
-    assert_same_training(
-        dense,
-        sparse.csr_array(dense),
-        labels,
-        lambda: classifier(optimizer_named(rule, **HYPERPARAMETERS[rule]), units, penalty=penalty),
+    given = HYPERPARAMETERS[rule] | ({"clip_value": clip_value} if rule != "ftrl" else {})
+    assert_nearly_same_training(
+        dense, labels, lambda **options: classifier(optimizer_named(rule, **given), units, penalty=penalty, **options)
     )
+
+
+@pytest.mark.parametrize("units", [40, 6])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_penalties_in_single_steps_and_in_parts(rule, units):
+    """What a single step reports has the penalty of all columns; and so have batches that are cut."""
+    dense, labels = documents(5000)
+    found = []
+    for X in (dense, sparse.csr_array(dense)):
+        optimizer = optimizer_named(rule, **HYPERPARAMETERS[rule])
+        model = classifier(optimizer, units, penalty=fg.ElasticNet(1e-4, 0.01), dtype="float64")
+        losses = [model.train_on_batch(X[k : k + 9], labels[k : k + 9]) for k in range(0, N, 9)]
+        losses += model.fit(X, labels, epochs=2, batch_size=4200).history["loss"]
+        found.append([*losses, model.loss_and_gradients(X[:50], labels[:50])[0]])
+    # Sums of up to 4200 terms in another order, of which roundings add up like a random walk; here all at once.
+    np.testing.assert_allclose(*found, rtol=4200 * np.finfo(float).eps)
+
+
+def test_factors_that_leave_the_range():
+    """A decay so strong that the product of its factors is beyond what a history keeps; one that leaves nothing."""
+    dense, labels = documents()
+    for decay in (9.0, 10.0, 15.0):
+        optimizer = fg.SGD(0.1, weight_decay=decay)
+        models = trained(
+            dense, sparse.csr_array(dense), labels, lambda o=optimizer: classifier(o, dtype="float64"), epochs=60
+        )
+        for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+            tolerance = 2 * 4 * models[0].n_steps_done * np.finfo(float).eps
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
 def constrained(**constraint):

@@ -25,6 +25,7 @@ from oracle.philox import permutation
 from tolerances import assert_same_bits, assert_within, network_bounds, training_bounds, unit_roundoff
 
 import fastgd as fg
+from fastgd import training
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -55,13 +56,6 @@ def classifier(backend, dtype="float64", optimizer=None, seed=3, sizes=(4, 8, 3)
 
 
 # --------------------------------------------------------------------------------------------------- batches
-@pytest.fixture
-def threads_for_any_work(monkeypatch):
-    """Small work stays on one thread, unless the limits are lifted."""
-    for name in ("fastgd.threads.FLOPS_OF_STEP", "fastgd.threads.FLOPS_OF_CALL", "fastgd.model.FLOPS_OF_CALL"):
-        monkeypatch.setattr(name, 1.0)
-
-
 @each_backend
 @pytest.mark.parametrize(("batch_size", "size"), [(1, 1), (7, 7), (60, 60), (None, 60)])
 def test_fit_takes_the_steps_of_its_batches(batch_size, size, backend):
@@ -224,6 +218,20 @@ def test_a_layer_beyond_the_cache_has_the_bits_of_its_kernels(sizes, n, dtype):
     for w, gradient in zip(before, expected, strict=True):
         fg.kernels.parameter_update(w, gradient, [np.zeros_like(w), np.zeros_like(w)], optimizer)
     assert_same_bits(model.get_weights(), before, "weights after a step")
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_penalty_of_layers_beyond_the_cache_is_of_their_weights(n_threads, dtype, backend, threads_for_any_work):
+    """Of sizes that fill no panel: whatever pads weights is no part of them. The loss is that before each step."""
+    x, y = blobs(12, 4, 3)
+    sizes, options = (4, 300, 251, 3), {"optimizer": fg.SGD(0.25), "penalty": fg.L2(2**-5)}
+    model = classifier(backend, dtype=dtype, sizes=sizes, n_threads=n_threads, **options)
+    for _ in range(3):
+        expected = model.evaluate(x, y)["loss"]
+        loss = model.fit(x, y, batch_size=None, verbose=0).history["loss"][-1]
+        np.testing.assert_allclose(loss, expected, rtol=12 * np.finfo(dtype).eps)
 
 
 @each_backend
@@ -487,6 +495,52 @@ def test_training_may_go_on_with_a_smaller_step_after_divergence(backend):
     optimizer.learning_rate = 0.1
     model.fit(x, y, epochs=300, batch_size=None, verbose=0)
     assert model.evaluate(x, y)["loss"] < 1e-12
+
+
+@each_backend
+@pytest.mark.parametrize("steps_per_call", [1, 3, 5, 8, 11, 100])
+def test_an_order_of_rows_is_drawn_once_for_each_epoch(steps_per_call, backend, monkeypatch):
+    """However many calls an epoch is made of, here of five steps; and training comes to the same bits."""
+    x, y = blobs(n=23)
+    whole, model = classifier(backend), classifier(backend)
+    whole.fit(x, y, epochs=4, batch_size=5)
+    drawn, calls = [], []
+
+    def permutation_noted(seed, epoch, n):
+        drawn.append(epoch)
+        return permutation_there(seed, epoch, n)
+
+    def train_noted(network, *given, **named):
+        calls.append((named["step"], named["n_steps"], named["order"] is not None))
+        return train_there(network, *given, **named)
+
+    permutation_there, network = model._backend.permutation, model._network
+    train_there = type(network).train
+    monkeypatch.setattr(model._backend, "permutation", permutation_noted)
+    monkeypatch.setattr(model, "_network", Noted(network, train_noted))
+    monkeypatch.setattr(training.Pace, "steps", lambda pace: steps_per_call)
+    model.fit(x, y, epochs=4, batch_size=5)
+    assert_same_bits(model.get_weights(), whole.get_weights())
+    assert sum(n_steps for _, n_steps, _ in calls) == 20
+    # Backend numpy draws by the same function within a call.
+    assert drawn == ([0, 1, 2, 3] if steps_per_call < 5 or backend == "numpy" else [])
+    for step, n_steps, given in calls:
+        assert given == (n_steps < 5)
+        assert step + n_steps <= 5 or (step, n_steps % 5) == (0, 0)
+
+
+class Noted:
+    """A network whose calls to `train` are seen."""
+
+    def __init__(self, network, train):
+        self.network, self.train_noted = network, train
+
+    def train(self, *given, **named):
+        """As the network's."""
+        return self.train_noted(self.network, *given, **named)
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
 
 
 # ------------------------------------------------------------------------------ interrupts and other threads

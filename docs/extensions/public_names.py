@@ -38,6 +38,7 @@ from sphinx.util.matching import patfilter
 import fastgd
 from fastgd._formula import Activation, Formula, Loss
 from fastgd.initializers import Initializer
+from fastgd.metrics import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def description(full_name: str, documented: Any) -> list[str]:
         code = [f"      {line}" for line in source_of(documented).splitlines()]
         header = [f".. autofunction:: {full_name}({arguments(documented)})", ""]
         return [*header, "   .. rubric:: Formula", "", "   .. code-block:: python", "", *code, ""]
-    if isinstance(documented, (Loss, Initializer)):
+    if isinstance(documented, (Loss, Initializer, Metric)):
         return [f".. autodata:: {full_name}", "   :no-value:", ""]
     return []
 

@@ -38,12 +38,13 @@ class Declaration:
         name: str,
         formula: Formula | None,
         doc: str | None,
-        module: str,
+        module: str | None,
         ranges: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.formula = formula
-        self.module = module
+        # Code that is run without a module has none.
+        self.module = module or "__main__"
         self.ranges = dict(ranges or {})
         self.parameters: dict[str, Any] = {}
         self.__doc__ = doc
@@ -52,6 +53,29 @@ class Declaration:
     def built_in(self) -> bool:
         """Whether it is fastgd's own, which every backend has compiled and the tests have checked."""
         return self.module.startswith("fastgd.")
+
+    @property
+    def text(self) -> str | None:
+        """The Python text of a formula of a user's own; None of fastgd's own.
+
+        It goes into a saved model, to be held by `require_text` against what is declared where the model is loaded.
+        It is never run.
+        """
+        return None if self.built_in or self.formula is None else self.formula.source
+
+    def require_text(self, saved: str | None) -> None:
+        """Refuse to stand for a formula of another text that was saved under the same name.
+
+        Raises
+        ------
+        ValueError
+            With both texts.
+        """
+        if self.text != saved:
+            raise ValueError(
+                f"{self.kind} {self.name!r}: got a formula of this name that is not the one it was saved with; declare "
+                f"that one before loading\nsaved:\n{saved or '(built in)'}\ndeclared:\n{self.text or '(built in)'}"
+            )
 
     def configured(self, **parameters: Any) -> Self:
         """A copy with some parameters set.

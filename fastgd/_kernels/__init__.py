@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from .._formula import get
+from ..optional import OPTIONAL_PARTS
 from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
 from .rows import SparseRows
 
@@ -27,7 +28,13 @@ __all__ = [
     "get_backend",
 ]
 
-BACKENDS = {"cython": f"{__name__}.cython_", "numpy": f"{__name__}.numpy_"}
+BACKENDS = {"cython": f"{__name__}.cython_", "numba": f"{__name__}.numba_", "numpy": f"{__name__}.numpy_"}
+
+REMEDIES = {
+    "cython": "install fastgd with its compiled part (pip install .), or pass backend='numpy'",
+    "numba": f"{OPTIONAL_PARTS['numba'].command}, or pass backend='cython'",
+    "numpy": "install NumPy",
+}
 
 
 def get_backend(name: str) -> Backend:
@@ -35,7 +42,7 @@ def get_backend(name: str) -> Backend:
 
     Parameters
     ----------
-    name : {"cython", "numpy"}
+    name : {"cython", "numba", "numpy"}
 
     Raises
     ------
@@ -50,10 +57,7 @@ def get_backend(name: str) -> Backend:
     try:
         return cast(Backend, importlib.import_module(module))
     except ImportError as error:
-        raise ImportError(
-            f"backend {name!r} cannot be imported ({error}); install fastgd with its compiled part "
-            "(pip install .), or pass backend='numpy'"
-        ) from error
+        raise ImportError(f"backend {name!r} cannot be imported ({error}); {REMEDIES[name]}") from error
 
 
 def available_backends() -> list[str]:

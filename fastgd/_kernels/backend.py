@@ -77,12 +77,13 @@ class StepSpec:
 
     Before it all gradients, penalties included, are multiplied by clip_norm / (norm + clip_slack), if that is below 1.
     After it, and after the constraints, average <- (1 - share) average + share w for all parameters, if they are to be
-    averaged.
+    averaged. With `accumulate` above 1, the gradients of so many batches are added up first, and their mean is clipped.
     """
 
     clip_norm: float = math.inf
     clip_slack: float = 0.0
     averages: bool = False
+    accumulate: int = 1
 
 
 PLAIN_STEP = StepSpec()
@@ -123,7 +124,7 @@ class Network(Protocol):
         """Replace all of them."""
 
     def get_slots(self) -> list[list[Array]]:
-        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
+        """For each state of the rule, the average and the sum of gradients, if any, what `get_weights` gives."""
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         """Replace all of them."""
@@ -172,7 +173,8 @@ class Network(Protocol):
         `steps_before` numbers the first of these steps among all: with `seed` it decides what dropout draws.
 
         `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases; and
-        then, where parameters are averaged, the share of the newest.
+        then, where parameters are averaged, the share of the newest; and then, where gradients are accumulated, whether
+        the parameters change after this batch.
         """
 
     def evaluate(

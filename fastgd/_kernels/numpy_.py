@@ -431,8 +431,10 @@ class Network:
                 self.running[k] = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
             self.parameters.append([np.zeros(shape, self.dtype) for shape in shapes])
         self.slots = [[np.zeros_like(w) for w in self.weights] for _ in (rule.states if rule else ())]
-        if step.averages:
-            self.slots.append([np.zeros_like(w) for w in self.weights])
+        # The average of the parameters, and the sum of gradients, if there are any.
+        for wanted in (step.averages, step.accumulate > 1):
+            if wanted:
+                self.slots.append([np.zeros_like(w) for w in self.weights])
 
     @property
     def weights(self) -> list[Array]:
@@ -523,11 +525,40 @@ class Network:
     def step(self, batch: tuple[Array | SparseRows, Array, Array], moment: Moment, scalars: Array, sums: Array) -> int:
         """One optimizer step on one batch; adds to the epoch's sums. Returns the status of `train`."""
         total = float(batch[2].sum())
-        if total == 0.0:
+        if total == 0.0 and self.around.accumulate == 1:
             return 0
-        loss, passes, gradients = self.descent(*batch, moment)
+        passes: list[Any] | None = None
+        if total == 0.0:
+            loss, gradients = 0.0, self.penalty_gradients()
+        else:
+            loss, passes, gradients = self.descent(*batch, moment)
         if not np.isfinite(loss):
             return 1
+        sums += (loss * total, total)
+        status = 0
+        if self.around.accumulate > 1:
+            moves, scalars = scalars[-1] != 0, scalars[:-1]
+            mean = self.accumulated(gradients, moves)
+            status = self.move(mean, scalars) if moves else 0
+        else:
+            status = self.move(gradients, scalars)
+        if passes is not None and not self.move_running(passes):
+            status = 2
+        return status
+
+    def accumulated(self, gradients: list[Array], is_last: bool) -> list[Array]:
+        """These gradients are added to those before; after the last of them the mean, and the sum begins anew."""
+        for total, g in zip(self.slots[-1], gradients, strict=True):
+            total += g
+        share = self.dtype.type(1.0 / self.around.accumulate)
+        mean = [share * total for total in self.slots[-1]]
+        if is_last:
+            for total in self.slots[-1]:
+                total[...] = 0.0
+        return mean
+
+    def move(self, gradients: list[Array], scalars: Array) -> int:
+        """The rule, and what is done before and after it. Returns the status of `train`."""
         assert self.rule is not None
         status = 0
         n_scalars, n_states = len(self.rule.scalars), len(self.rule.states)
@@ -543,11 +574,8 @@ class Network:
                 array[...] = result
         self.constrain()
         if share is not None:
-            for average, w in zip(self.slots[-1], self.weights, strict=True):
+            for average, w in zip(self.slots[n_states], self.weights, strict=True):
                 average[...] = self.dtype.type(1.0 - share) * average + self.dtype.type(share) * w
-        if not self.move_running(passes):
-            status = 2
-        sums += (loss * total, total)
         return status
 
     def clipped(self, gradients: list[Array]) -> list[Array]:
@@ -644,6 +672,17 @@ class Network:
             exact = parameters[0].astype(np.float64)
             total += 0.5 * layer.l2 * float((exact**2).sum()) + layer.l1 * float(np.abs(exact).sum())
         return total
+
+    def penalty_gradients(self) -> list[Array]:
+        """Of all parameters, where no row has any weight."""
+        gradients = [np.zeros_like(w) for w in self.weights]
+        place = 0
+        for layer, parameters in zip(self.layers, self.parameters, strict=True):
+            if isinstance(layer, DenseSpec):
+                W = parameters[0]
+                gradients[place] += self.dtype.type(layer.l2) * W + self.dtype.type(layer.l1) * np.sign(W)
+            place += len(parameters)
+        return gradients
 
     @quiet
     def evaluate(

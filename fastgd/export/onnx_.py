@@ -19,11 +19,14 @@ from ..optional import import_optional
 from .predictor import LINK_FORMULAS, Predictor
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .._kernels import Array
 
-    Shape = tuple[int | str, ...]
+    # Of a tensor that goes in or comes out: what it is of, and its shape, where a name stands for any length.
+    Kind = tuple[npt.DTypeLike, tuple[int | str, ...]]
 
-__all__ = ["graph_of", "protobuf", "write_onnx"]
+__all__ = ["add_layers", "add_link", "arrays_of", "check_size", "graph_of", "protobuf", "save", "write_onnx"]
 
 # The first to have Gelu; onnxruntime reads it from 1.17 on. The version of the file's format that came with it.
 OPSET, IR_VERSION = 20, 9
@@ -153,15 +156,20 @@ ROW_LINKS: Mapping[str, Callable[[Value, Array, int], Value]] = {
 }
 
 
+def add_layers(predictor: Predictor, x: Value) -> Value:
+    """Add all that turns rows into scores."""
+    graph, weights = x.graph, iter(predictor.weights)
+    for k, layer in enumerate(predictor.layers):
+        graph.scope = f"layer_{k}/"
+        x = add_layer(layer, x, weights)
+    graph.scope = ""
+    return x
+
+
 def graph_of(predictor: Predictor) -> Graph:
     """All that turns a tensor `INPUT` into a tensor `OUTPUT`."""
     graph = Graph(predictor.dtype.name)
-    value, weights = Value(graph, INPUT), iter(predictor.weights)
-    for k, layer in enumerate(predictor.layers):
-        graph.scope = f"layer_{k}/"
-        value = add_layer(layer, value, weights)
-    graph.scope = ""
-    graph.rename(add_link(predictor, value), OUTPUT)
+    graph.rename(add_link(predictor, add_layers(predictor, Value(graph, INPUT))), OUTPUT)
     return graph
 
 
@@ -181,44 +189,60 @@ def write_onnx(predictor: Predictor, path: str | PathLike[str]) -> None:
     ValueError
         If the file would be larger than the format admits.
     """
-    onnx: Any = import_optional("onnx", "model.to_onnx")
+    check_size(predictor)
+    inputs: dict[str, Kind] = {INPUT: (predictor.dtype, ("N", predictor.n_inputs))}
+    outputs: dict[str, Kind] = {OUTPUT: (predictor.dtype, ("N", predictor.n_outputs))}
+    save(protobuf(graph_of(predictor), inputs, outputs, predictor.title), path)
+
+
+def check_size(predictor: Predictor) -> None:
+    """Refuse what no file can hold."""
     size = sum(array.nbytes for array in predictor.weights)
     if size >= LARGEST_FILE:
         remedy = "export a model of dtype float32, or a smaller one"
         raise ValueError(refusal("to_onnx", f"{size:,} bytes of weights", "less than 2 GiB", remedy))
-    shapes = {INPUT: ("N", predictor.n_inputs)}, {OUTPUT: ("N", predictor.n_outputs)}
-    model = protobuf(graph_of(predictor), *shapes, predictor.title)
+
+
+def save(model: Any, path: str | PathLike[str]) -> None:
+    """Write a model of the onnx library's, checked by it; a file that exists is replaced."""
+    onnx: Any = import_optional("onnx", "model.to_onnx")
     onnx.checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString())
 
 
-def protobuf(graph: Graph, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], title: str) -> Any:
+def protobuf(graph: Graph, inputs: Mapping[str, Kind], outputs: Mapping[str, Kind], title: str) -> Any:
     """A graph as the onnx library has it.
 
     Parameters
     ----------
     graph : Graph
-    inputs, outputs : dict of str to tuple of (int or str)
-        Tensors by name, with their shapes; a length may be left open by giving it a name.
+    inputs, outputs : dict of str to tuple of (dtype, shape)
+        Tensors by name. A length may be left open by giving it a name; text has the dtype object.
     title : str
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
     """
     from .. import __version__
 
     onnx: Any = import_optional("onnx", "model.to_onnx")
-    make, dtype = onnx.helper, np.dtype(graph.dtype)
-    element = make.np_dtype_to_tensor_dtype(dtype)
-    # What is an array already has a dtype.
-    constants = {
-        name: value if isinstance(value, np.ndarray) else np.asarray(value, dtype)
-        for name, value in graph.constants.items()
-    }
+    make = onnx.helper
+
+    def described(tensors: Mapping[str, Kind]) -> list[Any]:
+        return [
+            make.make_tensor_value_info(name, make.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+            for name, (dtype, shape) in tensors.items()
+        ]
+
     return make.make_model(
         make.make_graph(
             [make.make_node(node.operator, node.inputs, [node.output], **node.attributes) for node in graph.nodes],
             "fastgd",
-            [make.make_tensor_value_info(name, element, shape) for name, shape in inputs.items()],
-            [make.make_tensor_value_info(name, element, shape) for name, shape in outputs.items()],
-            [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+            described(inputs),
+            described(outputs),
+            [onnx.numpy_helper.from_array(array, name) for name, array in arrays_of(graph).items()],
         ),
         opset_imports=[make.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -226,3 +250,11 @@ def protobuf(graph: Graph, inputs: Mapping[str, Shape], outputs: Mapping[str, Sh
         producer_version=__version__,
         doc_string=title,
     )
+
+
+def arrays_of(graph: Graph) -> dict[str, Array]:
+    """The constants of a graph, of its dtype if they are plain numbers."""
+    return {
+        name: value if isinstance(value, np.ndarray) else np.asarray(value, graph.dtype)
+        for name, value in graph.constants.items()
+    }

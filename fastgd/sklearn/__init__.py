@@ -13,6 +13,7 @@ except ImportError as error:
         'fastgd.sklearn needs scikit-learn, 1.6 or later: pip install "fastgd[sklearn]"', name="sklearn"
     ) from error
 
+from . import skl2onnx_
 from .autoencoder import MLPAutoencoder
 from .classifier import MLPClassifier
 from .linear_classifier import SGDClassifier
@@ -20,3 +21,5 @@ from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
 __all__ = ["MLPAutoencoder", "MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
+
+skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor)

@@ -86,7 +86,7 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     >>> from sklearn.datasets import load_digits
     >>> from fastgd.sklearn import MLPAutoencoder
     >>> X = load_digits().data[:500] / 16
-    >>> autoencoder = MLPAutoencoder(8, max_iter=50, learning_rate_init=0.005, random_state=0).fit(X)
+    >>> autoencoder = MLPAutoencoder(8, learning_rate_init=0.01, tol=1e-3, random_state=0).fit(X)
     >>> codes = autoencoder.transform(X)
     >>> codes.shape, autoencoder.inverse_transform(codes).shape
     ((500, 8), (500, 64))

@@ -66,7 +66,7 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
     >>> import numpy as np
     >>> from fastgd.sklearn import SGDRegressor
     >>> X = np.linspace(-1, 1, 200)[:, None]
-    >>> regressor = SGDRegressor(alpha=0.0, random_state=0).fit(X, 2 * X[:, 0] + 1)
+    >>> regressor = SGDRegressor(alpha=0.0, learning_rate="adaptive", random_state=0).fit(X, 2 * X[:, 0] + 1)
     >>> bool(abs(regressor.predict([[0.5]]) - 2)[0] < 0.05)
     True
     """

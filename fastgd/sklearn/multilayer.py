@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .._formula import ACTIVATIONS, Activation
 from ..errors import DivergenceError, refusal
-from ..inputs import is_sparse
+from ..inputs import is_sparse, read_dtype
 from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from ..model import Sequential
 from ..optimizers import BY_NAME, Optimizer
@@ -32,8 +33,13 @@ from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy.typing as npt
+
     from .._formula import Loss
     from .._kernels import Array
+    from ..export.predictor import Predictor
 
 # fastgd's names of what scikit-learn calls otherwise.
 SAME_ACTIVATION = {"identity": "linear", "logistic": "sigmoid"}
@@ -118,7 +124,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Coefficients and intercepts as lists, the same ones until the model is trained again."""
         model = self._fitted_model(name)
         if "_lists" not in self.__dict__:
-            weights, places = model.get_weights(), self._places(model)
+            weights, places = model.get_weights(averaged=True), self._places(model)
             for array in weights:
                 # A change in place would not reach the engine: better that it fails.
                 array.flags.writeable = False
@@ -497,6 +503,72 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """
         X = self._read_X(X)
         return input_gradients(self._model, X.toarray() if is_sparse(X) else X, output)
+
+    # --------------------------------------------------------------------------------------------------- exporting
+    def to_onnx(self, path: str | PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
+        """Write the fitted estimator as an ONNX file, for onnxruntime and whatever else reads that format.
+
+        Needs the onnx library: ``pip install "fastgd[onnx]"``. A whole pipeline is converted by skl2onnx, which knows
+        these estimators where it is installed.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        dtype : {"float32", "float64"}, optional
+            Of the rows and of all numbers within; by default the one that the estimator was fitted with.
+
+        Raises
+        ------
+        NotFittedError
+        ImportError
+            If onnx is not installed.
+        ValueError
+            For classes that are neither whole numbers nor text, and for more than 2 GiB of weights.
+
+        Notes
+        -----
+        The graph takes ``X`` of shape (N, n_features). Names are those of skl2onnx: a classifier gives ``label``, int64
+        or text, and ``probabilities`` of shape (N, n_classes), scores where the loss has no probabilities, of which the
+        first of two is the negative of the other; a regressor gives ``variable`` of shape (N, n_outputs), what
+        `predict` gives.
+        """
+        from .export import write_onnx
+
+        write_onnx(self._predictor(dtype), self, path)
+
+    def to_c(self, path: str | PathLike[str], *, name: str = "predict", dtype: npt.DTypeLike | None = None) -> None:
+        """Write the fitted network as one C99 file, as `fastgd.Sequential.to_c` does.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists.
+        name : str
+            Of the function, an identifier of C. For one row it gives what the last layer's units do with the link
+            applied: the probability of each class, or of the second of two; numbers for a regressor.
+        dtype : {"float32", "float64"}, optional
+            ``float`` or ``double``; by default the one that the estimator was fitted with.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            If `name` is no identifier of C, or means something there already.
+        """
+        from ..export.c import write_c
+
+        write_c(self._predictor(dtype), path, name)
+
+    def _predictor(self, dtype: npt.DTypeLike | None = None) -> Predictor:
+        check_is_fitted(self)
+        self._push()
+        predictor = self._model._predictor(False)
+        if dtype is None:
+            return replace(predictor, title=repr(self))
+        chosen = read_dtype(dtype)
+        weights = [array.astype(chosen) for array in predictor.weights]
+        return replace(predictor, weights=weights, dtype=chosen, title=repr(self))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

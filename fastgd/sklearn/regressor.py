@@ -40,10 +40,10 @@ class MLPRegressor(RegressorMixin, Multilayer):
         `predict_interval`.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
         As of scikit-learn; see `MLPClassifier`.
-    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping
-        As of scikit-learn; see `MLPClassifier`.
-    validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
-        As of scikit-learn; see `MLPClassifier`.
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
+        As of scikit-learn.
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+        As of scikit-learn.
     l1_ratio, dropout, normalization, max_seconds, dialect, n_threads
         See `MLPClassifier`.
 

@@ -94,8 +94,12 @@ def train(
     target: np.ndarray,
     epochs: list[list[Sequence[int]]],
     sample_weight: np.ndarray | None = None,
+    before: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
+    after: Callable[[list[np.ndarray]], list[np.ndarray]] = list,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train on the given batches of row numbers.
+
+    What is to be done with all gradients before the rule, and with all weights after it, may be given.
 
     Returns
     -------
@@ -114,6 +118,7 @@ def train(
         for rows in epoch:
             loss, gradients = network.loss_and_gradients(weights, x[rows], target[rows], row_weight[rows])
             total += loss * row_weight[rows].sum()
-            weights = [rule.step(w, g) for rule, w, g in zip(rules, weights, gradients, strict=True)]
+            steps = zip(rules, weights, before(gradients), strict=True)
+            weights = after([rule.step(w, g) for rule, w, g in steps])
         losses.append(total / sum(row_weight[rows].sum() for rows in epoch))
     return weights, losses

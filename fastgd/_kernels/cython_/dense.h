@@ -2,6 +2,8 @@
 #ifndef FASTGD_DENSE_H
 #define FASTGD_DENSE_H
 
+#include <string.h>
+
 #include "gather.h"
 #include "panels.h"
 #include "transpose.h"
@@ -281,6 +283,9 @@ static int backward_block(const dense_layer *layer, const dense_layer *below, pt
     ptrdiff_t input_panels = ceil_divide(layer->n_inputs, PANEL_WIDTH), width = width_of_panel(&below->delta, input_panel);
     ptrdiff_t column = panel * PANEL_WIDTH, depth = smaller(layer->n_outputs, next * PANEL_WIDTH) - column;
     int finite = 1;
+    /* What pads the gradient passed back must be zero: it pads the weights of the layer below, and penalties add those up. */
+    if (layer->n_inputs - input_panel * PANEL_WIDTH < width)
+        memset(transposed, 0, sizeof transposed);
     for (ptrdiff_t p = panel; p < next; p++)
         transpose_panels(layer, input_panel, p, transposed + (p - panel) * PANEL_WIDTH * width, width);
     for (tile_place at = {strips_of(rows), input_panel, 0}; at.strip < at.strips.count; at.strip++)

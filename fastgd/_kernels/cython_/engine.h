@@ -62,9 +62,15 @@ typedef struct {
 /* Steps that columns without a gradient have yet to take. */
 typedef struct {
     uint32_t *taken;                        /* of each column of X: steps of the history that its weights have behind them */
+    double *penalty;                        /* of each column of X: what its penalty adds to the epoch's loss */
     void *scalars;                          /* REAL: FASTGD_MAX_SCALARS for each step, those of weights */
+    double *weight_sum;                     /* of each step's batch */
+    double *scale, *squares;                /* before each step, if a step is but a factor: the product of those so far, and
+                                             * the sum of their batches' weights times the squares of such products */
     ptrdiff_t steps, room;
     int at_once;                            /* each step is taken by all columns before the next */
+    int scales;                             /* all that a step does to a column without a gradient is to scale it */
+    int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
 } step_history;
 
 enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
@@ -88,6 +94,7 @@ typedef struct {
     int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
     double max_norm;
     matrix average;                         /* like weight; where weights are averaged */
+    matrix gradient_sum;                    /* like weight; where several batches make a step */
     uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
     double kept_scale;                      /* DROPOUT: what the others are multiplied by */
     double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
@@ -176,7 +183,7 @@ typedef struct {
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share, moves */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -190,6 +197,8 @@ typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
     double newest_share;                    /* of this step's weights in their average */
+    int moves;                              /* whether weights change after this batch */
+    int settles;                            /* steps that are owed are taken now */
     int stop, status;
     ptrdiff_t done;
     int nonfinite_weights;
@@ -208,15 +217,16 @@ typedef struct {
     double clip_norm, clip_slack;           /* gradients are multiplied by clip_norm / (norm + clip_slack) where that is below 1 */
     double *squares;                        /* of the gradients, one sum a unit of weights; NULL: no clipping by the norm */
     int averages, constrains;               /* whether weights are averaged, and whether some layer has a constraint */
+    ptrdiff_t batches_a_step;               /* the mean of whose gradients makes a step */
     int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
-    double rule_scalars[2 * FASTGD_MAX_SCALARS + 1];    /* as REAL: of the weights, and of the biases if they have others */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS + 2];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
     matrix input;                           /* without memory where all that was read is sparse */
     sparse_batch batch;
     step_history history;
-    int rests;                              /* the rule leaves weights without a gradient alone if these scalars are zero: */
-    ptrdiff_t n_drawing, drawing[2];
+    int rests;                              /* the rule leaves weights without a gradient alone unless they are drawn to zero */
+    ptrdiff_t place_of_rate, place_of_coupled, place_of_decay;      /* among the rule's scalars; negative: not there */
     target_rows target;
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */
@@ -291,6 +301,9 @@ typedef struct {
     void (*work)(network *net, int member);
     /* What columns without a gradient are owed is given to them. */
     void (*settle)(network *net);
+
+    /* Outputs of contiguous rows, for callers that are compiled themselves; any number of threads at a time. */
+    void (*forward_rows)(const network *net, const void *x, ptrdiff_t n_rows, int link, void *out);
 
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);

@@ -70,10 +70,16 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct step_history:
         uint32_t *taken
+        double *penalty
         void *scalars
+        double *weight_sum
+        double *scale
+        double *squares
         Py_ssize_t steps
         Py_ssize_t room
         int at_once
+        int scales
+        int counts_penalty
 
     ctypedef struct dense_layer:
         int kind
@@ -96,6 +102,7 @@ cdef extern from "engine.h" nogil:
         int nonnegative
         double max_norm
         matrix average
+        matrix gradient_sum
         uint32_t dropped
         double kept_scale
         double eps
@@ -194,6 +201,7 @@ cdef extern from "engine.h" nogil:
         double *squares
         int averages
         int constrains
+        Py_ssize_t batches_a_step
         int by_class
         int by_sides
         int penalized
@@ -204,8 +212,9 @@ cdef extern from "engine.h" nogil:
         sparse_batch batch
         step_history history
         int rests
-        Py_ssize_t n_drawing
-        Py_ssize_t *drawing
+        Py_ssize_t place_of_rate
+        Py_ssize_t place_of_coupled
+        Py_ssize_t place_of_decay
         target_rows target
         Py_ssize_t *batch_labels
         void *row_scale
@@ -288,6 +297,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t real_size
         Py_ssize_t panel_width
         void work(network *, int) noexcept nogil
+        void forward_rows(const network *, const void *, Py_ssize_t, int, void *) noexcept nogil
         void settle(network *) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil

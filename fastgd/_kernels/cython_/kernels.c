@@ -6,6 +6,7 @@
 #include "dense.h"
 #include "elementary.h"
 #include "engine.h"
+#include "forward.h"
 #include "linear.h"
 #include "panels.h"
 #include "losses.h"
@@ -73,6 +74,7 @@ const kernel_table KERNEL_TABLE = {
     .real_size = sizeof(REAL),
     .panel_width = PANEL_WIDTH,
     .work = work,
+    .forward_rows = forward_rows,
     .settle = settle_network,
     .gather = gather,
     .scatter = scatter,

@@ -3,15 +3,26 @@
 """A network of the engine: its memory, and jobs handed over with the team of threads that does them."""
 
 import threading
+from collections import namedtuple
 from collections.abc import Iterator
 
 import numpy as np
 
 cimport cython
-from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t, uint64_t
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+
+from fastgd cimport (
+    FASTGD_BAD_ROWS,
+    FASTGD_MODEL_CAPSULE,
+    FASTGD_MODEL_VERSION,
+    FASTGD_NO_SCALARS,
+    FASTGD_RETIRED,
+    fastgd_model,
+)
 
 from ..rows import SparseRows
 from .arrays cimport (
@@ -57,7 +68,9 @@ from .engine cimport (
     matrix,
     network,
     parts_of,
+    source_array,
     sparse_batch,
+    step_history,
     transposed_rows,
 )
 
@@ -109,11 +122,12 @@ cdef class Network:
     cdef readonly Py_ssize_t n_layers, n_inputs
     cdef Py_ssize_t n_weights, n_scalars, n_targets
     cdef readonly object dtype
+    cdef object rule
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
     cdef object order_memory, label_memory, sparse_memory, sparse_buffers, row_starts
     cdef Py_ssize_t most_dense_rows, sparse_room
-    cdef bint takes_labels, has_gradients, passes_back
+    cdef bint takes_labels, has_gradients, passes_back, is_embedded
     cdef int target_kind
 
     def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype, step=PLAIN_STEP):
@@ -161,15 +175,15 @@ cdef class Network:
         self.at.rule.update = update_block(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
+        self.rule = rule
+        places = [rule.scalars.index(name) if name in rule.scalars else -1 for name in ("learning_rate", "coupled", "decay")]
+        self.at.place_of_rate, self.at.place_of_coupled, self.at.place_of_decay = places
         self.at.rests = rule.formula.name in RESTING_RULES
-        for name in ("coupled", "decay"):
-            if name in rule.scalars:
-                self.at.drawing[self.at.n_drawing] = rule.scalars.index(name)
-                self.at.n_drawing += 1
 
     cdef object _take_step(self, step):
         """What is done in a step besides the rule; before the layers are taken."""
-        self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
+        self.at.clip_norm, self.at.clip_slack = step.clip_norm, step.clip_slack
+        self.at.averages, self.at.batches_a_step = step.averages, step.accumulate
 
     cdef object _make_squares(self):
         """Room for what clipping by the norm adds up."""
@@ -210,6 +224,8 @@ cdef class Network:
             layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
         if self.at.averages:
             layer.average = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if self.at.batches_a_step > 1:
+            layer.gradient_sum = self._own(layer.n_inputs + 1, layer.n_outputs)
         if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
 
@@ -289,21 +305,28 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
+        """For each state of the rule, the average and the sum of gradients, if any, what `get_weights` gives."""
         with self.lock:
             self._settle()
             return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
-                    for s in range(self.at.rule.n_states + self.at.averages)]
+                    for s in range(self._n_slots())]
+
+    cdef Py_ssize_t _n_slots(self):
+        return self.at.rule.n_states + self.at.averages + (self.at.batches_a_step > 1)
 
     cdef matrix _slot(self, Py_ssize_t k, Py_ssize_t s):
-        """A state of layer k, or after the last one the average."""
-        return self.at.layers[k].state[s] if s < self.at.rule.n_states else self.at.layers[k].average
+        """A state of layer k, or after the last one the average, and the sum of gradients."""
+        if s < self.at.rule.n_states:
+            return self.at.layers[k].state[s]
+        if s == self.at.rule.n_states and self.at.averages:
+            return self.at.layers[k].average
+        return self.at.layers[k].gradient_sum
 
     def set_slots(self, slots):
         """Replace all of them."""
         with self.lock:
             self._settle()
-            for s in range(self.at.rule.n_states + self.at.averages):
+            for s in range(self._n_slots()):
                 given = iter(slots[s])
                 for k in self.learning:
                     self._write(self._slot(k, s), next(given), next(given))
@@ -364,10 +387,14 @@ cdef class Network:
         cdef sparse_batch *batch = &self.at.batch
         if self.sparse_memory is None:
             columns = np.zeros((2, self.n_inputs), np.uint32)
-            scalars = np.zeros((HISTORY_STEPS, FASTGD_MAX_SCALARS), self.dtype)
+            scalars, penalty = np.zeros((HISTORY_STEPS, FASTGD_MAX_SCALARS), self.dtype), np.zeros(self.n_inputs)
+            sums = np.zeros((3, HISTORY_STEPS + 1))
+            sums[1, 0] = 1.0
             batch.number, self.at.history.taken = <uint32_t *>_address(columns[0]), <uint32_t *>_address(columns[1])
             self.at.history.scalars, self.at.history.room = _address(scalars), HISTORY_STEPS
-            self.sparse_memory = columns, scalars
+            self.at.history.penalty, self.at.history.weight_sum = <double *>_address(penalty), <double *>_address(sums[0])
+            self.at.history.scale, self.at.history.squares = <double *>_address(sums[1]), <double *>_address(sums[2])
+            self.sparse_memory = columns, scalars, penalty, sums
         rows = np.zeros(self.at.capacity + 1, np.intp)
         batch.row_start = <Py_ssize_t *>_address(rows)
         if elements > self.sparse_room or self.sparse_buffers is None:
@@ -453,10 +480,9 @@ cdef class Network:
         with self.lock:
             held = self._hold(X)
             parts = self._parts(batch_size)
-            if not self.at.job.is_sparse or self._settles_at_once():
-                self._settle()
+            self._plan_history(np.asarray(scalars), parts > 1)
             self._reserve(parts_of(batch_size, parts), True, X)
-            if parts > 1 or self.at.squares != NULL:
+            if parts > 1 or self.at.squares != NULL or self.at.batches_a_step > 1:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
             self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
@@ -467,27 +493,51 @@ cdef class Network:
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
-            self.at.rule.bias_scalars = self.at.rule.scalars
-            if scalar_table.columns - self.at.averages > self.n_scalars:
-                self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
+            self._place_bias_scalars(scalar_table.columns)
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
             self._scale_penalties(penalty_scale)
             self._run(TRAIN, held, targets, weights, n_threads, 3.0 * batch_size * n_steps)
             self._scale_penalties(1.0)
+            if self.is_embedded:
+                # Compiled code reads the weights as they lie.
+                self._settle()
             return self.at.now.status, self.at.now.done
+
+    cdef object _place_bias_scalars(self, Py_ssize_t columns):
+        """Biases have scalars of their own where a step has more than one for each of the rule's and those of the step itself."""
+        self.at.rule.bias_scalars = self.at.rule.scalars
+        if columns - self.at.averages - (self.at.batches_a_step > 1) > self.n_scalars:
+            self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
 
     cdef Py_ssize_t _parts(self, Py_ssize_t rows):
         """Into how many parts a batch of the job goes."""
         self.at.most_rows = max(self.most_dense_rows, MOST_SPARSE_ROWS) if self.at.job.is_sparse else self.most_dense_rows
         return parts_of(rows, self.at.most_rows)
 
-    cdef bint _settles_at_once(self):
-        """Whether no column of a sparse X may be behind: something is done to all of them, or it would take longer."""
-        narrow = self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
-        whole = self.at.squares != NULL or self.at.averages or self.at.constrains
-        self.at.history.at_once = narrow or whole or self.specs[0].l1 != 0 or self.specs[0].l2 != 0
-        return self.at.history.at_once
+    cdef object _plan_history(self, scalars, bint in_parts):
+        """How columns without a gradient will take the steps to come, which have these scalars; of a dense X there are none."""
+        cdef step_history *history = &self.at.history
+        penalized = self.specs[0].kind == "dense" and (self.specs[0].l1 != 0 or self.specs[0].l2 != 0)
+        narrow = self.specs[0].kind == "dense" and self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
+        whole = self.at.squares != NULL or self.at.batches_a_step > 1 or self.at.averages or self.at.constrains
+        scales = self.at.job.is_sparse and not whole and self._steps_are_factors(scalars)
+        # A batch in parts updates all columns, and counts the penalty of all.
+        at_once = whole or narrow and not scales or penalized and in_parts
+        if not self.at.job.is_sparse or scales != history.scales or at_once:
+            self._settle()
+        history.scales, history.at_once = scales, at_once
+        history.counts_penalty = self.at.job.is_sparse and penalized and not at_once
+
+    cdef bint _steps_are_factors(self, scalars):
+        """Whether all that such steps do to weights without a gradient is to scale them."""
+        given = {name: scalars[:, k] for k, name in enumerate(self.rule.scalars)}
+        spec = self.specs[0]
+        if self.rule.formula.name == "sgd":
+            # A bound clips what the penalty adds to the gradient.
+            return spec.l1 == 0 and (spec.l2 == 0 or "bound" not in given or np.isinf(given["bound"]).all())
+        return (self.rule.formula.name in RESTING_RULES and spec.l1 == spec.l2 == 0
+                and ("coupled" not in given or not given["coupled"].any()))
 
     cdef object _scale_penalties(self, double scale):
         for k, spec in enumerate(self.specs):
@@ -556,6 +606,7 @@ cdef class Network:
         """Hold the arrays, gather the team, run the job: so many passes of one row through all the weights."""
         cdef Source y, row_weights
         self.at.job.kind = kind
+        self.at.history.counts_penalty = self.at.history.counts_penalty and kind == TRAIN
         if kind != TRAIN:
             self.at.order = NULL
         self.at.job.labels = NULL
@@ -606,3 +657,179 @@ cdef class Network:
         if gate.admits:
             with nogil:
                 self.table.work(&self.at, member)
+
+    # For callers that are compiled themselves --------------------------------------------------------------------
+
+    def embedded(self, next_scalars):
+        """This network as a struct with functions that need no Python; see `Embedded`."""
+        return Embedded(self, next_scalars)
+
+
+# Bytes of a row that `forward_rows` may put on the stack, three times.
+cdef Py_ssize_t MOST_ROW_BYTES = 1 << 17
+
+
+ctypedef struct embedded_state:
+    const kernel_table *table
+    network *at
+    void *owner                             # the Embedded
+    int retired
+    Py_ssize_t done                         # steps since `take_steps`
+    Py_ssize_t ready                        # rows of scalars that are left
+    Py_ssize_t n_scalars
+    Py_ssize_t most_rows                    # of a part of a batch
+    const double *scalars                   # the next one
+    uint64_t steps_before, seed
+
+
+cdef void _predict_embedded(const fastgd_model *model, const void *x, Py_ssize_t n_rows, int link, void *out) noexcept nogil:
+    cdef embedded_state *state = <embedded_state *>model.engine
+    cdef Py_ssize_t i
+    if not state.retired:
+        state.table.forward_rows(state.at, x, n_rows, link, out)
+        return
+    for i in range(n_rows * model.n_outputs):
+        if model.real_size == 4:
+            (<float *>out)[i] = NAN
+        else:
+            (<double *>out)[i] = NAN
+
+
+cdef int _train_embedded(fastgd_model *model, const void *x, const void *targets, const double *weights, Py_ssize_t n_rows,
+                         double *loss) noexcept nogil:
+    cdef embedded_state *state = <embedded_state *>model.engine
+    cdef network *at = state.at
+    cdef double sums[2]
+    loss[0], sums[0], sums[1] = NAN, 0, 0
+    if state.retired:
+        return FASTGD_RETIRED
+    if n_rows < model.least_rows or n_rows > model.most_rows:
+        return FASTGD_BAD_ROWS
+    if state.ready == 0 and not _refill(state):
+        return FASTGD_NO_SCALARS
+    memset(&at.job, 0, sizeof(at.job))
+    memset(&at.now, 0, sizeof(at.now))
+    at.job.kind, at.job.n_rows, at.job.batch_size = TRAIN, n_rows, n_rows
+    at.job.n_steps = at.job.steps_per_epoch = 1
+    at.job.x = _rows_at(x, model.n_inputs, model.real_size)
+    at.job.y = _rows_at(targets, model.n_targets, model.real_size)
+    at.job.labels = <const Py_ssize_t *>targets if model.takes_labels else NULL
+    at.target.labels = at.batch_labels if model.takes_labels else NULL
+    at.job.weights, at.job.losses, at.job.scalars, at.job.n_scalars = weights, sums, state.scalars, state.n_scalars
+    at.job.seed, at.most_rows = state.seed, state.most_rows
+    at.job.steps_before = state.steps_before + <uint64_t>state.done
+    at.order, at.barrier.size = NULL, 1
+    state.table.work(at, 0)
+    state.ready -= at.now.done
+    state.done += at.now.done
+    state.scalars += at.now.done * state.n_scalars
+    loss[0] = sums[0] / sums[1] if at.now.done else NAN
+    return at.now.status
+
+
+cdef source_array _rows_at(const void *data, Py_ssize_t columns, int real_size) noexcept nogil:
+    cdef source_array rows
+    rows.data, rows.row_stride, rows.column_stride = <const char *>data, columns * real_size, real_size
+    rows.element_type = real_size == 8
+    return rows
+
+
+cdef int _refill(embedded_state *state) noexcept with gil:
+    """Ask Python for the scalars of the next steps. False: that has raised an error, which was printed."""
+    try:
+        (<Embedded>state.owner).refill()
+        return True
+    except BaseException:
+        import sys
+
+        sys.unraisablehook(_Unraisable(*sys.exc_info(), "the optimizer's scalars for the next steps", None))
+        return False
+
+
+_Unraisable = namedtuple("_Unraisable", ["exc_type", "exc_value", "exc_traceback", "err_msg", "object"])
+
+
+@cython.final
+cdef class Embedded:
+    """A network as compiled code sees it: a `fastgd_model`, as ``include/fastgd.h`` describes it.
+
+    `next_scalars` gives, when it is called, a table of the optimizer's scalars for the next steps and the number of the
+    steps before these.
+    """
+
+    cdef fastgd_model model
+    cdef embedded_state state
+    cdef Network of
+    cdef object next_scalars, table
+
+    def __cinit__(self, Network of, next_scalars):
+        cdef Py_ssize_t widest = of.n_inputs
+        self.model.least_rows = 1
+        for k in range(of.n_layers):
+            widest = max(widest, of.at.layers[k].n_outputs)
+            if of.at.layers[k].kind == BATCH_NORM:
+                self.model.least_rows = 2
+        if widest * of.table.real_size > MOST_ROW_BYTES:
+            raise ValueError(f"layers: got one of {widest} columns, expected at most {MOST_ROW_BYTES // of.table.real_size} "
+                             "for use in compiled code, where a row lies on the stack; call model.predict")
+        self.of, self.next_scalars = of, next_scalars
+        self.state.table, self.state.at, self.state.owner = of.table, &of.at, <void *>self
+        self.state.most_rows, of.is_embedded = of.most_dense_rows, True
+        of._settle()
+        self.model.version, self.model.real_size = FASTGD_MODEL_VERSION, <int>of.table.real_size
+        self.model.takes_labels = of.takes_labels
+        self.model.n_inputs, self.model.n_targets = of.n_inputs, of.n_targets
+        self.model.n_outputs = of.at.layers[of.n_layers - 1].n_outputs
+        self.model.predict, self.model.train, self.model.engine = _predict_embedded, _train_embedded, &self.state
+
+    def reserve(self, Py_ssize_t most_rows):
+        """Make room for training steps of so many rows."""
+        cdef Network of = self.of
+        if most_rows <= self.model.most_rows:
+            return
+        cdef Py_ssize_t parts = parts_of(most_rows, of.most_dense_rows)
+        with of.lock:
+            of._reserve_rows(parts_of(most_rows, parts), True, True)
+            if parts > 1 or of.at.squares != NULL or of.at.batches_a_step > 1:
+                of._keep_gradients()
+        self.model.most_rows = most_rows
+
+    def refill(self):
+        """Scalars for the next steps."""
+        cdef Network of = self.of
+        table, steps_before, self.state.seed = self.next_scalars()
+        self.table = np.ascontiguousarray(table)
+        self.state.steps_before, self.state.done = steps_before, 0
+        self.state.scalars, self.state.n_scalars = <const double *><uintptr_t>self.table.ctypes.data, self.table.shape[1]
+        of._place_bias_scalars(self.table.shape[1])
+        self.state.ready = self.table.shape[0]
+
+    def take_steps(self):
+        """The steps done since this was asked last; what comes next is asked for anew."""
+        cdef Py_ssize_t done = self.state.done
+        self.state.done = self.state.ready = 0
+        return done
+
+    def retire(self):
+        """The model has another network."""
+        self.state.retired = True
+
+    @property
+    def address(self):
+        return <uintptr_t>&self.model
+
+    @property
+    def predict_address(self):
+        return <uintptr_t>self.model.predict
+
+    @property
+    def train_address(self):
+        return <uintptr_t>self.model.train
+
+    @property
+    def shape(self):
+        """n_inputs, n_outputs, n_targets, takes_labels."""
+        return self.model.n_inputs, self.model.n_outputs, self.model.n_targets, bool(self.model.takes_labels)
+
+    def capsule(self):
+        return PyCapsule_New(&self.model, FASTGD_MODEL_CAPSULE, NULL)

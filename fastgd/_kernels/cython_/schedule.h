@@ -73,11 +73,11 @@ static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdif
         if (is_training(net))
             sort_by_column(&net->batch, count);
     }
-    if (!is_training(net) || net->history.steps == 0)
+    if (net->job.kind != TRAIN || (net->history.steps == 0 && !net->history.counts_penalty))
         return;
     team_wait(&net->barrier);
     live = share(net, member, net->batch.live);
-    if (!catch_up(&net->layers[0], &net->rule, &net->history, &net->batch, live.first, live.last))
+    if (!catch_up(&net->layers[0], &net->rule, &net->history, &net->batch, net->now.weight_sum, live.first, live.last))
         net->now.nonfinite_weights = 1;
 }
 
@@ -297,6 +297,20 @@ static void update_clipped(network *net, int member)
     team_wait(&net->barrier);
 }
 
+/* The batch's gradients are added to those of the batches before it; at the end of a step their mean takes the place of the
+ * batch's, and the sum begins anew. */
+static void accumulate(network *net, int member)
+{
+    double share_of_batch = 1.0 / (double)net->batches_a_step;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        if (net->now.weight_sum > 0)
+            add_to_sum(&net->layers[k], members.first, members.last);
+        if (net->now.moves)
+            take_mean(&net->layers[k], share_of_batch, members.first, members.last);
+    }
+}
+
 /* Constraints on the new weights, and their average. */
 static void finish_weights(network *net, int member)
 {
@@ -316,7 +330,7 @@ static void finish_weights(network *net, int member)
 static double penalty_of_layers(const network *net)
 {
     double sum = 0;
-    for (ptrdiff_t k = 0; k < net->n_layers; k++)
+    for (ptrdiff_t k = net->history.counts_penalty ? 1 : 0; k < net->n_layers; k++)
         if (net->layers[k].l1 != 0 || net->layers[k].l2 != 0)
             sum += penalty(&net->layers[k]);
     return sum;
@@ -334,8 +348,10 @@ static double loss_of_rows(network *net, int member, ptrdiff_t first, ptrdiff_t 
         forward_layer(net, member, k, rows, first);
     }
     loss_of_scores(net, member, rows, 1);
+    /* Before the barrier: once it is passed, some member updates weights. */
+    double penalty = first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0;
     team_wait(&net->barrier);
-    return weighted_loss(net, (range){0, rows}) + (first_part && net->penalized ? net->now.weight_sum * penalty_of_layers(net) : 0);
+    return weighted_loss(net, (range){0, rows}) + penalty;
 }
 
 /* The positions of a batch are cut into equal parts; gradients are stored by the first and added to by the others. */
@@ -355,6 +371,7 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
     return loss;
 }
 
+/* Nothing is owed. */
 static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
@@ -381,17 +398,31 @@ static void settle_network(network *net)
     engine_leave(before);
 }
 
-/* After a step: the columns that had no part in it will take it when they are read, or now if the history has no more room. */
+/* After a step: the columns that had no part in it will take it when they are read, or now. */
 static void remember_step(network *net, int member)
 {
-    step_history *history = &net->history;
     if (!is_owed(net))
         return;
     if (member == 0)
-        memcpy((REAL *)history->scalars + history->steps++ * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
+        net->now.settles = !write_history(net);
     team_wait(&net->barrier);
-    if (history->at_once || history->steps == history->room)
+    if (net->now.settles)
         settle_columns(net, member);
+}
+
+/* When the loss is looked at after a step, at the end of an epoch or of the call, it gets the penalty of the steps so far:
+ * that of each column, in their order, whoever has taken the steps. */
+static void account_for_penalties(network *net, int member, ptrdiff_t k)
+{
+    team_wait(&net->barrier);
+    if (net->job.step + 1 < net->job.steps_per_epoch && k + 1 < net->job.n_steps && !net->now.nonfinite_weights
+        && isfinite(net->now.loss_sum))
+        return;
+    settle_columns(net, member);
+    for (ptrdiff_t column = 0; column < net->n_inputs && member == 0; column++) {
+        net->now.loss_sum += net->history.penalty[column];
+        net->history.penalty[column] = 0;
+    }
 }
 
 static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last)
@@ -418,8 +449,10 @@ static void begin_step(network *net, ptrdiff_t k)
     net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
     for (ptrdiff_t i = 0; i < job->n_scalars; i++)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+    const double *last = job->scalars + (k + 1) * job->n_scalars - 1;
+    net->now.moves = net->batches_a_step == 1 || *last-- != 0;
     if (net->averages)
-        net->now.newest_share = job->scalars[k * job->n_scalars + job->n_scalars - 1];
+        net->now.newest_share = *last;
 }
 
 /* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
@@ -450,26 +483,41 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
     return weighted_loss(net, all) + penalty;
 }
 
-/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and one whose
- * gradients are clipped by their norm needs them all. */
+/* Whether gradients must all be there before a weight changes. */
+INLINE int needs_gradients(const network *net)
+{
+    return net->squares != NULL || net->batches_a_step > 1;
+}
+
+/* What follows a batch's gradients, by which weights have been updated already unless they are whole. */
+static void finish_batch(network *net, int member, int is_whole)
+{
+    if (net->batches_a_step > 1)
+        accumulate(net, member);
+    if (!net->now.moves)
+        return;
+    if (net->squares != NULL)
+        update_clipped(net, member);
+    else if (is_whole)
+        update_layers(net, member);
+    else if (net->job.is_sparse)
+        remember_step(net, member);
+    if (net->averages || net->constrains)
+        finish_weights(net, member);
+}
+
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
 static void descend(network *net, int member)
 {
-    int clips = net->squares != NULL, is_whole = clips || net->now.last - net->now.first > net->most_rows;
-    double loss;
+    int stores = needs_gradients(net), is_whole = stores || net->now.last - net->now.first > net->most_rows;
+    double loss = 0;
     /* A gradient that is whole updates all columns. */
     if (net->job.is_sparse && is_whole && net->history.steps > 0)
         settle_columns(net, member);
-    loss = pass_parts(net, member, net->now.first, net->now.last, clips ? STORE_GRADIENT : UPDATE_WEIGHTS);
-    if (isfinite(loss)) {
-        if (clips)
-            update_clipped(net, member);
-        else if (is_whole)
-            update_layers(net, member);
-        else if (net->job.is_sparse)
-            remember_step(net, member);
-        if (net->averages || net->constrains)
-            finish_weights(net, member);
-    }
+    if (net->now.weight_sum > 0)
+        loss = pass_parts(net, member, net->now.first, net->now.last, stores ? STORE_GRADIENT : UPDATE_WEIGHTS);
+    if (isfinite(loss))
+        finish_batch(net, member, is_whole);
     if (member == 0)
         net->now.loss_sum = loss;
 }
@@ -503,10 +551,14 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->squares == NULL && net->now.last - net->now.first <= net->most_rows)
-            net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
-        else if (net->now.weight_sum > 0)
+        ptrdiff_t rows = net->now.last - net->now.first;
+        if (net->now.weight_sum > 0 && narrow.n_layers && !needs_gradients(net) && rows <= net->most_rows)
+            net->now.loss_sum = descend_narrow(net, &narrow, rows);
+        /* A batch without weight is passed over, unless weights are to change by those before it. */
+        else if (net->now.weight_sum > 0 || net->batches_a_step > 1)
             descend(net, member);
+        if (net->history.counts_penalty)
+            account_for_penalties(net, member, k);
         if (member == 0)
             end_step(net, k);
         team_wait(&net->barrier);

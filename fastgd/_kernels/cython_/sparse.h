@@ -110,6 +110,24 @@ static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, 
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
 
+/* Adds to the penalty of each of some columns that of its weights in one panel, times so much.  Sums of four, or of two,
+ * which the compiler makes vectors of: a panel's width is a multiple of that. */
+static void count_penalty(const dense_layer *layer, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t last, double times, double *penalty)
+{
+    enum { PARTS = 16 / sizeof(REAL) };
+    ptrdiff_t width = width_of_panel(&layer->weight, panel);
+    const REAL *weight = panel_row(&layer->weight, panel, first);
+    for (ptrdiff_t column = first; column < last; column++, weight += width) {
+        double part[PARTS] = {0}, sum = 0;
+        for (ptrdiff_t i = 0; i < width; i += PARTS)
+            for (ptrdiff_t k = 0; k < PARTS; k++)
+                part[k] += (0.5 * layer->l2 * (double)weight[i + k] + copysign(layer->l1, (double)weight[i + k])) * (double)weight[i + k];
+        for (ptrdiff_t k = 0; k < PARTS; k++)
+            sum += part[k];
+        penalty[column] += times * sum;
+    }
+}
+
 /* Columns first .. last-1 in one panel, alike in what they have missed: the steps from number `step` on, with no gradient. */
 static int take_missed_steps(const dense_layer *layer, const update_rule *rule, const step_history *history, ptrdiff_t panel,
                              ptrdiff_t first, ptrdiff_t last, ptrdiff_t step)
@@ -125,32 +143,72 @@ static int take_missed_steps(const dense_layer *layer, const update_rule *rule, 
     for (; step < history->steps; step++) {
         for (ptrdiff_t i = 0; i < count; i++)
             gradient[i] = 0;
+        if (history->counts_penalty)
+            count_penalty(layer, panel, first, last, history->weight_sum[step], history->penalty);
         missed.scalars = missed.bias_scalars = (const REAL *)history->scalars + step * FASTGD_MAX_SCALARS;
         finite &= update_run(layer, &missed, arrays, count, count);
     }
     return finite;
 }
 
-static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
-                            ptrdiff_t last)
+/* The same where each step is but a factor: all of them are one.  weight_sum: of the batch of the step to come, or 0. */
+static void take_missed_factors(const dense_layer *layer, const step_history *history, ptrdiff_t panel, ptrdiff_t first,
+                                ptrdiff_t last, ptrdiff_t step, double weight_sum)
 {
-    int finite = 1;
-    if (history->taken[first] == history->steps)
+    REAL *weight = panel_row(&layer->weight, panel, first);
+    ptrdiff_t count = (last - first) * width_of_panel(&layer->weight, panel);
+    double now = history->scale[history->steps], inverse = 1 / history->scale[step];
+    double squares = history->squares[history->steps] - history->squares[step] + weight_sum * now * now;
+    if (history->counts_penalty)
+        count_penalty(layer, panel, first, last, squares * inverse * inverse, history->penalty);
+    for (ptrdiff_t i = 0; i < count; i++)
+        weight[i] *= (REAL)(now * inverse);
+}
+
+/* Columns that are alike in what they have missed are as of now; weight_sum is that of the step that they will take with a
+ * gradient, or 0 if there is none. */
+static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
+                            ptrdiff_t last, double weight_sum)
+{
+    int finite = 1, counts = history->counts_penalty && weight_sum > 0;
+    ptrdiff_t step = history->taken[first];
+    if (step == history->steps && !counts)
         return 1;
-    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
-        finite &= take_missed_steps(layer, rule, history, panel, first, last, history->taken[first]);
+    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+        if (history->scales) {
+            take_missed_factors(layer, history, panel, first, last, step, weight_sum);
+            continue;
+        }
+        finite &= take_missed_steps(layer, rule, history, panel, first, last, step);
+        if (counts)
+            count_penalty(layer, panel, first, last, weight_sum, history->penalty);
+    }
     for (ptrdiff_t column = first; column < last; column++)
         history->taken[column] = (uint32_t)history->steps;
     return finite;
 }
 
-/* Those among live columns number first .. last-1 that have missed steps. */
+/* Live columns lie anywhere, but are known: what is kept of one is asked for while others are brought up to date. */
+#define LIVE_AHEAD 12
+
+INLINE void ask_for_column(const dense_layer *layer, const step_history *history, ptrdiff_t column)
+{
+    __builtin_prefetch(history->taken + column, 1);
+    __builtin_prefetch(history->penalty + column, 1);
+    __builtin_prefetch(panel_row(&layer->weight, 0, column), 1);
+}
+
+/* Live columns number first .. last-1, before a step. */
 static int catch_up(const dense_layer *layer, const update_rule *rule, step_history *history, const sparse_batch *batch,
-                    ptrdiff_t first, ptrdiff_t last)
+                    double weight_sum, ptrdiff_t first, ptrdiff_t last)
 {
     int finite = 1;
-    for (; first < last; first++)
-        finite &= bring_up_to_date(layer, rule, history, batch->live_column[first], batch->live_column[first] + 1);
+    for (; first < last; first++) {
+        ptrdiff_t column = batch->live_column[first];
+        if (first + LIVE_AHEAD < last)
+            ask_for_column(layer, history, batch->live_column[first + LIVE_AHEAD]);
+        finite &= bring_up_to_date(layer, rule, history, column, column + 1, weight_sum);
+    }
     return finite;
 }
 
@@ -162,22 +220,40 @@ static int settle(const dense_layer *layer, const update_rule *rule, step_histor
         ptrdiff_t end = smaller(last, first + PANEL_WIDTH);
         for (next = first + 1; next < end && history->taken[next] == history->taken[first]; next++)
             ;
-        finite &= bring_up_to_date(layer, rule, history, first, next);
+        finite &= bring_up_to_date(layer, rule, history, first, next, 0);
     }
     return finite;
+}
+
+INLINE double scalar_at(const network *net, ptrdiff_t place)
+{
+    return place < 0 ? 0 : (double)((const REAL *)net->rule.scalars)[place];
 }
 
 /* A step is no step for columns without a gradient if the rule does nothing then, and nothing draws weights to zero. */
 static int is_owed(const network *net)
 {
     const dense_layer *layer = &net->layers[0];
-    const REAL *scalars = net->rule.scalars;
-    if (!net->rests || layer->l1 != 0 || layer->l2 != 0)
-        return 1;
-    for (ptrdiff_t k = 0; k < net->n_drawing; k++)
-        if (scalars[net->drawing[k]] != 0)
-            return 1;
-    return 0;
+    return !net->rests || layer->l1 != 0 || layer->l2 != 0 || scalar_at(net, net->place_of_coupled) != 0
+        || scalar_at(net, net->place_of_decay) != 0;
+}
+
+/* A product of factors beyond this, or below its inverse, is begun anew, long before it leaves the range of numbers. */
+#define LARGEST_SCALE 1e100
+
+/* Writes down a step that is owed; returns whether there is room for another one. */
+static int write_history(network *net)
+{
+    step_history *history = &net->history;
+    ptrdiff_t step = history->steps++;
+    double scale = history->scale[step], drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    memcpy((REAL *)history->scalars + step * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
+    history->weight_sum[step] = net->now.weight_sum;
+    history->squares[step + 1] = history->squares[step] + net->now.weight_sum * scale * scale;
+    scale *= 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+    history->scale[step + 1] = scale;
+    return history->steps < history->room && !history->at_once
+        && (!history->scales || (fabs(scale) < LARGEST_SCALE && fabs(scale) > 1 / LARGEST_SCALE));
 }
 
 /* Backward ----------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* What a step does with whole gradients and whole weights: clipping by the norm of all gradients, before the rule; constraints
- * and averages, after it. Networks that want none of this never come here. */
+/* What a step does with whole gradients and whole weights: before the rule, means over batches, and clipping by the norm of all
+ * gradients; after it, constraints and averages. Networks that want none of this never come here. */
 #ifndef FASTGD_WHOLE_STEP_H
 #define FASTGD_WHOLE_STEP_H
 
@@ -25,6 +25,30 @@ static double sum_of_squares(const REAL *values, ptrdiff_t count)
 INLINE ptrdiff_t run_of_unit(const weight_unit *unit)
 {
     return (unit->rows + (unit->ends_with_bias ? 1 : 0)) * unit->width;
+}
+
+static void add_to_sum(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t index = first; index < last; index++) {
+        weight_unit unit = unit_of_weights(layer, index);
+        const REAL *gradient = panel_row(&layer->gradient, unit.panel, unit.row);
+        REAL *sum = panel_row(&layer->gradient_sum, unit.panel, unit.row);
+        for (ptrdiff_t i = 0, count = run_of_unit(&unit); i < count; i++)
+            sum[i] += gradient[i];
+    }
+}
+
+static void take_mean(const dense_layer *layer, double share_of_batch, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t index = first; index < last; index++) {
+        weight_unit unit = unit_of_weights(layer, index);
+        REAL *gradient = panel_row(&layer->gradient, unit.panel, unit.row), by = (REAL)share_of_batch;
+        REAL *sum = panel_row(&layer->gradient_sum, unit.panel, unit.row);
+        for (ptrdiff_t i = 0, count = run_of_unit(&unit); i < count; i++) {
+            gradient[i] = by * sum[i];
+            sum[i] = 0;
+        }
+    }
 }
 
 /* Completes the stored gradients of units with those of the penalties, and gives the squares of each unit. */
