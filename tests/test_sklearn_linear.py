@@ -23,7 +23,11 @@ from sklearn.utils.fixes import parse_version  # noqa: E402
 import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Older versions of scikit-learn pass SciPy options that newer ones of SciPy warn of.
+    pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),
+]
 
 VERSION = parse_version(sklearn.__version__)
 
@@ -69,7 +73,7 @@ SETTINGS = {
     # A number of epochs, because scikit-learn's objective has the weights before the l1 penalty was taken of them.
     "l1": {"penalty": "l1", "alpha": 1e-3, "tol": None, "max_iter": 20},
     "elastic net": {"penalty": "elasticnet", "alpha": 1e-3, "tol": None, "max_iter": 20},
-    "no penalty": {"penalty": None, "learning_rate": "constant"},
+    "no penalty": {"penalty": None, "learning_rate": "constant", "eta0": 0.01},
     "averaged": {"average": True},
     "averaged later": {"average": 700},
     "constant": {"learning_rate": "constant", "eta0": 0.005},
@@ -84,7 +88,7 @@ def pair(problem, **settings):
     name, data, fixed = PROBLEMS[problem]
     settings = {"random_state": 3, **settings, **fixed}
     if not STOPS_BY_OBJECTIVE and "tol" not in settings:
-        settings |= {"tol": None, "max_iter": 20}
+        settings = {"max_iter": 20, **settings, "tol": None}
     return getattr(theirs, name)(**settings), getattr(ours, name)(**settings), *data()
 
 

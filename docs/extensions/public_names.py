@@ -68,7 +68,10 @@ def description(full_name: str, documented: Any) -> list[str]:
     """The same without the picture."""
     if inspect.isclass(documented):
         kind = "autoexception" if issubclass(documented, BaseException) else "autoclass"
-        return [f".. {kind}:: {full_name}", "   :members:", ""]
+        # What scikit-learn adds to estimators, with its own documentation.
+        added = ", ".join(name for name in dir(documented) if name.startswith("set_") and name.endswith("_request"))
+        excluded = [f"   :exclude-members: {added}"] if added else []
+        return [f".. {kind}:: {full_name}", "   :members:", *excluded, ""]
     if inspect.isfunction(documented):
         return [f".. autofunction:: {full_name}", ""]
     if isinstance(documented, (Activation, Loss)) and documented.formula is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._formula.numpy_ import compile_
 from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
-from .numpy_linear import LinearDescent, xorshift_permutation
+from .numpy_linear import RowByRow, xorshift_permutation
 from .random import kept_by_dropout, permutation, uniform
 from .rows import SparseRows
 
@@ -451,6 +451,12 @@ LINKS: dict[str, Callable[[Array], Array]] = {
     "mean_and_variance": mean_and_variance,
     "increasing": increasing,
 }
+
+
+class LinearDescent(RowByRow):
+    """One fit of a linear model; see `Backend`."""
+
+    loss_gradient = staticmethod(loss_gradient)
 
 
 def parameter_update(w: Array, g: Array, states: Sequence[Array], rule: OptimizerRule, scalars: Array) -> None:

@@ -1,7 +1,8 @@
-"""The definition of `LinearDescent` in plain NumPy: every step spelled out, on whole rows of weights."""
+"""Linear models in plain NumPy: every step spelled out, on whole rows of weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,11 @@ def xorshift_permutation(n: int, seed: int) -> Array:
     return order
 
 
-class LinearDescent:
-    """One fit of a linear model; see `Backend`."""
+class RowByRow:
+    """One fit of a linear model; see `LinearDescent` of `backend`."""
+
+    # Of a loss over rows: scores, targets, loss, weights, where the gradient goes; the backend's.
+    loss_gradient: Callable[[Array, Array, Loss, Array | None, Array], float]
 
     def __init__(
         self,
@@ -136,12 +140,11 @@ class LinearDescent:
     def _losses(self, scores: Array, rows: Array, chosen: Array) -> tuple[Array, Array]:
         """Of each row and output: value and slope; of a loss over rows the value is counted with the first output."""
         if self.loss.rowwise:
-            from .numpy_ import loss_gradient
-
             values, slopes = np.zeros_like(scores), np.empty_like(scores)
             for i, row in enumerate(rows):
                 slope = slopes[i : i + 1]
-                values[i, 0] = loss_gradient(scores[i : i + 1], self.targets[row : row + 1], self.loss, None, slope)
+                target = self.targets[row : row + 1]
+                values[i, 0] = self.loss_gradient(scores[i : i + 1], target, self.loss, None, slope)
             return values, slopes
         targets = self._targets(rows, chosen)
         formula, derivative = self.loss.formula, self.loss.derivative_formula

@@ -14,11 +14,12 @@ except ImportError as error:
     ) from error
 
 from . import skl2onnx_
+from .autoencoder import MLPAutoencoder
 from .classifier import MLPClassifier
 from .linear_classifier import SGDClassifier
 from .linear_regressor import SGDRegressor
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
+__all__ = ["MLPAutoencoder", "MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
 
 skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor)

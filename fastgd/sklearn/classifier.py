@@ -114,7 +114,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     Where this differs from scikit-learn: weights that would become infinite end the fit with the error at once; the
     arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero.
 
-    Sparse X is never dense as a whole: blocks of some megabytes, of at least one batch, become dense in turn.
+    Sparse X is never made dense: the first layer reads and updates the columns that a batch has.
 
     Examples
     --------

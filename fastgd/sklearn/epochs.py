@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..threads import choose
 from ..training import DeferredInterrupt, Pace, divergence
-from .samples import Samples, width_of_block
+from .samples import Samples
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -82,7 +82,7 @@ class Epochs:
             weights = self._by_rows(weights, order, totals)
         for first, n_steps, total in self._runs(totals):
             while n_steps:
-                done = self._segment(order, weights, first, min(n_steps, self._most_steps()), total, sums)
+                done = self._segment(order, weights, first, min(n_steps, self.pace.steps()), total, sums)
                 first, n_steps = first + done, n_steps - done
                 interrupt.deliver()
         self.model._counters.epochs += 1
@@ -118,35 +118,21 @@ class Epochs:
             yield first, last - first, float(totals[first])
             first = last
 
-    def _most_steps(self) -> int:
-        """Of one call: what lasts about a tenth of a second, and what rows that become dense find room for."""
-        if not self.samples.is_sparse:
-            return self.pace.steps()
-        rows = width_of_block(self.samples.X.shape[1], self.model.dtype.itemsize)
-        return min(self.pace.steps(), max(1, rows // self.batch_size))
-
     def _segment(
         self, order: Array | None, weights: Array | None, first: int, n_steps: int, total: float, sums: Array
     ) -> int:
         """One call into the engine; returns the number of steps."""
         model, samples = self.model, self.samples
-        X: Any = samples.X
-        targets, step = samples.targets, first
-        if samples.is_sparse:
-            batches = slice(first * self.batch_size, (first + n_steps) * self.batch_size)
-            rows: Any = batches if order is None else order[batches]
-            X, targets, weights = X[rows].toarray(), targets[rows], None if weights is None else weights[rows]
-            order, step = None, 0
         start = time.perf_counter()
         status, done = model._built().train(
-            X,
-            targets,
+            samples.X,
+            samples.targets,
             weights,
-            batch_size=min(self.batch_size, len(X)),
+            batch_size=self.batch_size,
             seed=model.seed,
             shuffle=False,
             epoch=0,
-            step=step,
+            step=first,
             n_steps=n_steps,
             steps_before=model.n_steps_done,
             scalars=model._scalars.rows(model._counters.optimizer_steps + 1, n_steps),

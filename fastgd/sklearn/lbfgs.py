@@ -22,7 +22,7 @@ class MeanLoss:
     """The weighted mean loss over all rows, penalties included, as a function of all that a model learns."""
 
     def __init__(self, model: Sequential, samples: Samples) -> None:
-        self.network, self.samples, self.dtype = model._built(), samples, model.dtype
+        self.network, self.samples = model._built(), samples
         self.shapes = [w.shape for w in self.network.get_weights()]
         flops = 3.0 * len(samples) * model._flops_per_row
         self.n_threads = choose(model.n_threads, flops, flops)
@@ -46,7 +46,7 @@ class MeanLoss:
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         """The loss and its gradient."""
         self.weights = x
-        loss, gradients = self.samples.loss_and_gradients(self.network, self.dtype, self.n_threads)
+        loss, gradients = self.samples.loss_and_gradients(self.network, self.n_threads)
         return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
 
 

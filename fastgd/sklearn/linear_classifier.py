@@ -33,7 +33,7 @@ OVER_ROWS = {name for name, loss in LOSSES.items() if loss.by_class}
 
 
 class SGDClassifier(Linear, linear_model.SGDClassifier):
-    r"""Linear classifiers by stochastic gradient descent: scikit-learn's class of that name, and more.
+    """Linear classifiers by stochastic gradient descent: scikit-learn's class of that name, and more.
 
     All parameters, attributes and methods of `sklearn.linear_model.SGDClassifier` are here with the same names,
     defaults and meaning. With the same `random_state` rows come in the same order; so with two classes, or with

@@ -31,7 +31,7 @@ LINKS = {"exp": np.exp, "expm1": np.expm1}
 
 
 class SGDRegressor(Linear, linear_model.SGDRegressor):
-    r"""Linear regression by stochastic gradient descent: scikit-learn's class of that name, and more.
+    """Linear regression by stochastic gradient descent: scikit-learn's class of that name, and more.
 
     All parameters, attributes and methods of `sklearn.linear_model.SGDRegressor` are here with the same names, defaults
     and meaning, and with the same `random_state` the coefficients are the same but for rounding; `SGDClassifier` says
@@ -43,8 +43,9 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         ``"squared_error"`` (halved), ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"``, or a
         loss of `fastgd.losses` for numbers: ``"poisson"``, ``"mean_absolute_error"``,
         ``fg.losses.quantile(level=0.9)``.
-    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, learning_rate, \
-    eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, warm_start, average
+    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state
+        As of scikit-learn; see `SGDClassifier`.
+    learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, warm_start, average
         As of scikit-learn; see `SGDClassifier`. The learning rate is ``"invscaling"`` with ``power_t=0.25``.
     batch_size, max_seconds
         See `SGDClassifier`.
@@ -65,7 +66,7 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
     >>> import numpy as np
     >>> from fastgd.sklearn import SGDRegressor
     >>> X = np.linspace(-1, 1, 200)[:, None]
-    >>> regressor = SGDRegressor(alpha=0.0, random_state=0).fit(X, 2 * X[:, 0] + 1)
+    >>> regressor = SGDRegressor(alpha=0.0, learning_rate="adaptive", random_state=0).fit(X, 2 * X[:, 0] + 1)
     >>> bool(abs(regressor.predict([[0.5]]) - 2)[0] < 0.05)
     True
     """

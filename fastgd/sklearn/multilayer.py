@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .._formula import ACTIVATIONS, Activation
 from ..errors import DivergenceError, refusal
-from ..inputs import read_dtype, real_array
+from ..inputs import is_sparse, read_dtype
 from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from ..model import Sequential
 from ..optimizers import BY_NAME, Optimizer
@@ -28,7 +28,7 @@ from ..schedules import Schedule
 from ..training import DeferredInterrupt
 from . import lbfgs
 from .epochs import Epochs
-from .samples import Samples, dense_blocks
+from .samples import Samples, as_users_have_it, rows_of
 from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
 
@@ -263,11 +263,11 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             y_numeric=not is_classifier(self),
             reset=first_pass,
         )
-        X = X if hasattr(X, "tocsr") else real_array(X, "X")
+        X = rows_of(X, "X")
         targets = self._read_y(y, incremental, first_pass)
         weights = self._read_weights(sample_weight, X, y, incremental)
         samples = Samples(X, targets, weights, self._constants(targets))
-        held_out = self._read_validation(validation, X)
+        held_out = self._read_validation(validation, samples)
         self._random_state = check_random_state(self.random_state)
         self._prepare(samples, first_pass, incremental)
         try:
@@ -292,7 +292,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise ValueError(refusal("sample_weight", "nothing but zeros", "a weight above 0", "pass None"))
         return np.ascontiguousarray(weights)
 
-    def _read_validation(self, given: tuple[Any, Any, Any], X: Any) -> tuple[Samples, Any] | None:
+    def _read_validation(self, given: tuple[Any, Any, Any], learnt: Samples) -> tuple[Samples, Any] | None:
         """A set of the user's own, as the engine takes it, and its y."""
         X_val, y_val, weights = given
         if X_val is None and y_val is None:
@@ -303,10 +303,9 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X_val, y_val = validate_data(
             self, X_val, y_val, accept_sparse="csr", dtype="numeric", multi_output=True, reset=False
         )
-        X_val = X_val if hasattr(X_val, "tocsr") else real_array(X_val, "X_val")
-        targets = self._encode(y_val, X.dtype)
+        targets = self._encode(y_val, learnt.dtype)
         weights = None if weights is None else _check_sample_weight(weights, X_val, dtype=np.float64)
-        return Samples(X_val, targets, weights, self._constants(targets)), y_val
+        return Samples(rows_of(X_val, "X_val"), targets, weights, self._constants(targets)), y_val
 
     @abstractmethod
     def _encode(self, y: Any, dtype: Any) -> Array:
@@ -326,7 +325,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             return
         self.n_iter_ = self.t_ = 0
         self.out_activation_ = self._out_activation()
-        dtype = np.float32 if samples.X.dtype in (np.float32, np.float16) else np.float64
+        dtype = np.float32 if samples.dtype in (np.float32, np.float16) else np.float64
         total = samples.total_weight if self.solver == "lbfgs" else 1.0
         self._model = self._new_model(n_features, dtype, total)
         self.n_layers_ = len(self._units()) + 2
@@ -427,8 +426,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _watch(self, held_out: tuple[Samples, Any], n_summed: int) -> None:
         """Score the epoch; keep the best weights so far, if early stopping wants them."""
         (samples, y), model = held_out, self._model
-        self.validation_loss_curve_.append(samples.mean_loss(model._built(), model.dtype, 1) * n_summed)
-        score = self._score_of(samples.X, y, samples.weights)
+        self.validation_loss_curve_.append(samples.mean_loss(model._built(), 1) * n_summed)
+        score = self._score_of(as_users_have_it(samples.X), y, samples.weights)
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
@@ -461,15 +460,13 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype="numeric", reset=False)
         self._push()
-        return X if hasattr(X, "tocsr") else real_array(X, "X")
+        return X
 
     def _outputs(self, X: Any, layer: int = -1, raw: bool = False) -> Array:
         """Of a layer, for checked X; the last one's with the link applied unless `raw`."""
         model = self._model
         link = layer == -1 and not raw
-        blocks = (dense for _, dense in dense_blocks(X, model.dtype))
-        parts = [model.predict(dense) if link else model.transform(dense, layer) for dense in blocks]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return model.predict(X) if link else model.transform(X, layer)
 
     @property
     def _n_features_out(self) -> int:
@@ -495,7 +492,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Sparse rows are made dense, as their gradients are.
         output : int
             Which of the last layer's units.
 
@@ -503,8 +501,8 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         ndarray of shape (n_samples, n_features)
         """
-        blocks = dense_blocks(self._read_X(X), self._model.dtype)
-        return np.concatenate([input_gradients(self._model, dense, output) for _, dense in blocks])
+        X = self._read_X(X)
+        return input_gradients(self._model, X.toarray() if is_sparse(X) else X, output)
 
     # --------------------------------------------------------------------------------------------------- exporting
     def to_onnx(self, path: str | PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
