@@ -50,7 +50,8 @@ lint: .venv/ready-lint
 	$(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastgd
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --ignore-positional-only --allowlist tests/builds/stubs.txt \
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-positional-only \
+	    --allowlist tests/builds/stubs.txt \
 	    $(addprefix fastgd._kernels.cython_.,arrays network plain)
 
 docs: .venv/ready-docs

@@ -19,7 +19,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "myst_par
 # These two pages repeat a file of the folder above, where there is one.
 repeated = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 exclude_patterns = ["_build", *(page for page, file in repeated.items() if not (HERE.parent / file).exists())]
-toc_object_entries = False
+toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
 
 # `name` in a docstring: a link where it is the name of something documented, otherwise just set apart.
@@ -34,17 +34,26 @@ autodoc_inherit_docstrings = False
 numpydoc_show_class_members = False
 # A docstring is there, and its parameters are those of the signature, in that order.
 numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR03"}
-# Exempt: what is called like its formula, or made by a decorator or by fastgd and not by a user.
-numpydoc_validation_exclude = {r"fastgd\.(activations|losses|initializers)\.", r"\._formula\.", r"\.DivergenceError$"}
-
-html_theme = "alabaster"
-html_theme_options = {
-    "body_max_width": "auto",
-    "description": "Gradient descent on the CPU, compiled and fused",
-    "fixed_sidebar": True,
-    "page_width": "1240px",
-    "show_powered_by": False,
+# Exempt: what is called like its formula, or made by a decorator or by fastgd and not by a user; and optimizers,
+# most of whose arguments are described once, by their base class. There the tests look whether all are.
+numpydoc_validation_exclude = {
+    r"fastgd\.(activations|losses|initializers)\.",
+    r"\._formula\.",
+    r"\.(DivergenceError|CheckedArray|GradientCheck)$",
+    rf"^fastgd\.({'|'.join(fastgd.optimizers.__all__)})$",
 }
+
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "navigation_with_keys": False,
+    # Entries of a page are to be seen beside it, the members of classes below the one that is looked at.
+    "show_toc_level": 2,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_title = f"fastgd {version}"
 html_static_path = ["_static"]
 html_css_files = ["entries.css"]
 html_copy_source = False

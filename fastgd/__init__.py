@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ._formula import loss as loss
     from ._formula import optimizer as optimizer
     from .config import show_config as show_config
+    from .constraints import MaxNorm as MaxNorm
+    from .constraints import NonNegative as NonNegative
     from .errors import DivergenceError as DivergenceError
     from .errors import NotBuiltError as NotBuiltError
     from .gradcheck import check_gradients as check_gradients
@@ -71,7 +73,9 @@ _HOMES = {
     "LBFGS": "methods",
     "LayerNorm": "layers",
     "Lion": "optimizers",
+    "MaxNorm": "constraints",
     "NAdam": "optimizers",
+    "NonNegative": "constraints",
     "NotBuiltError": "errors",
     "RAdam": "optimizers",
     "RMSprop": "optimizers",
@@ -108,7 +112,9 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "LBFGS",
     "LayerNorm",
     "Lion",
+    "MaxNorm",
     "NAdam",
+    "NonNegative",
     "NotBuiltError",
     "RAdam",
     "RMSprop",

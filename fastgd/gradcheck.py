@@ -159,9 +159,9 @@ def check_gradients(
     Notes
     -----
     The derivative along a direction d is (f(x + h d) - f(x - h d)) / (2 h), with h = eps^(1/3) max(1, ||x||). The
-    relative error is |analytic - numeric| / max(|analytic|, |numeric|, r / tol), where r is what rounding may do to the
-    difference: 64 eps |f| / h. Where relu or an absolute value has a kink within reach, h is made shorter; where that
-    does not help, as at the kink itself, any value between the two one-sided derivatives is right.
+    relative error is ``|analytic - numeric| / max(|analytic|, |numeric|, r / tol)``, where r is what rounding may do to
+    the difference: ``64 eps |f| / h``. Where relu or an absolute value has a kink within reach, h is made
+    shorter; where that does not help, as at the kink itself, any value between the two one-sided derivatives is right.
 
     Everything is computed in float64, in a copy of the model: a float32 model has the same formulas, and the model
     itself stays as it is. The loss is that of a training step, all along with the same mask of a dropout.

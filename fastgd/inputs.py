@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from . import activations as _activations  # noqa: F401  (fills the registry)
 from . import losses as _losses  # noqa: F401  (fills the registry)
 from ._formula import ACTIVATIONS, LOSSES, Activation, Loss, get
 from ._formula.declare import Declaration
+from ._kernels import SparseRows
 from ._kernels.contracts import REAL_DTYPES, overlap
 from .errors import refusal
 
@@ -49,9 +51,9 @@ TARGET_KINDS: dict[str, tuple[Callable[[Array], Array], str, str]] = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked data: X (n, n_inputs), targets as the loss takes them, float64 weights or None."""
+    """Checked data: X (n, n_inputs), dense or sparse, targets as the loss takes them, float64 weights or None."""
 
-    X: Array
+    X: Array | SparseRows
     targets: Array
     weights: Array | None
 
@@ -150,12 +152,12 @@ def spelled(declared: Declaration, registry: Mapping[str, Declaration]) -> str:
 # ----------------------------------------------------------------------------------------------------------- X
 def read_features(
     X: Any, n_inputs: int | None, dtype: np.dtype[Any], first_nonfinite: FindNonfinite, name: str = "X"
-) -> Array:
-    """X as a 2-D array of numbers that the engine can read where it lies: any strides, read-only or not.
+) -> Array | SparseRows:
+    """X as a 2-D array of numbers that the engine can read where it lies, read-only or not; or as sparse rows.
 
     Parameters
     ----------
-    X : array_like
+    X : array_like or SciPy sparse
     n_inputs : int or None
         Columns that the model expects; None if it takes what comes.
     dtype : dtype
@@ -172,7 +174,7 @@ def read_features(
     ValueError
         If the shape is wrong, or a value is NaN, infinite or too large for the dtype.
     """
-    array = real_array(X, name)
+    array = X if is_sparse(X) else real_array(X, name)
     if array.ndim != 2:
         remedy = "pass rows of features"
         if array.ndim == 1:
@@ -185,8 +187,47 @@ def read_features(
         expected = f"{n_inputs}, as many as the model was built with"
         remedy = "pass the features it was built for, or call model.build again to start afresh"
         raise ValueError(refusal(name, f"{array.shape[1]} columns", expected, remedy))
+    if is_sparse(X):
+        return _sparse_rows(X, dtype, first_nonfinite, name)
     refuse_nonfinite(array, dtype, first_nonfinite, name)
     return array
+
+
+def is_sparse(given: Any) -> bool:
+    """Whether it is a matrix or array of SciPy's that stores some elements only."""
+    # Who has such an object has imported the module.
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(given))
+
+
+# The engine counts columns by 32 bits. As many weights would take 8 GB for each unit.
+MOST_SPARSE_COLUMNS = 2**31 - 1
+
+
+def _sparse_rows(X: Any, dtype: np.dtype[Any], first_nonfinite: FindNonfinite, name: str) -> SparseRows:
+    """A SciPy matrix or array of at least one row and column, whatever its format, by rows; CSR is not copied."""
+    if X.shape[1] > MOST_SPARSE_COLUMNS:
+        remedy = "hash the features into fewer columns"
+        raise ValueError(refusal(name, f"{X.shape[1]} columns", f"at most {MOST_SPARSE_COLUMNS}", remedy))
+    matrix = X.tocsr()
+    starts, columns = np.ascontiguousarray(matrix.indptr, np.intp), np.ascontiguousarray(matrix.indices)
+    remedy = f"see {name}.check_format(full_check=True)"
+    lengths = np.diff(starts)
+    if starts[0] != 0 or starts[-1] > min(len(columns), len(matrix.data)) or lengths.min() < 0:
+        expected = "row pointers from 0 up to the number of elements stored, never falling"
+        raise ValueError(refusal(f"{name}.indptr", f"{starts[0]} to {starts[-1]}", expected, remedy))
+    columns = columns[: starts[-1]]
+    if len(columns) and not (0 <= columns.min() and columns.max() < X.shape[1]):
+        place = int(np.flatnonzero((columns < 0) | (columns >= X.shape[1]))[0])
+        row = int(np.searchsorted(starts, place, side="right")) - 1
+        got, expected = f"column {columns[place]} in row {row}", f"columns from 0 to {X.shape[1] - 1}"
+        raise ValueError(refusal(f"{name}.indices", got, expected, remedy))
+    values = np.ascontiguousarray(real_array(matrix.data, name)[: starts[-1]])
+    found = first_nonfinite(values[None, :], dtype) if values.dtype.kind == "f" and len(values) else None
+    if found is not None:
+        row = int(np.searchsorted(starts, found[1], side="right")) - 1
+        raise ValueError(_nonfinite(f"{name}[{row}, {columns[found[1]]}]", values[found[1]], dtype))
+    return SparseRows(values, columns, starts, X.shape[1])
 
 
 def real_array(given: Any, name: str) -> Array:
@@ -231,11 +272,15 @@ def refuse_nonfinite(array: Array, dtype: np.dtype[Any], first_nonfinite: FindNo
     found = first_nonfinite(array, dtype)
     if found is None:
         return
+    raise ValueError(_nonfinite(f"{name}[{found[0]}, {found[1]}]", array[found], dtype))
+
+
+def _nonfinite(what: str, value: Any, dtype: np.dtype[Any]) -> str:
     expected, remedy = "a finite number", "remove or replace such rows, for example with np.nan_to_num"
-    if np.isfinite(array[found]):
+    if np.isfinite(value):
         expected = f"a number that {dtype} can hold, up to {np.finfo(dtype).max:.3g}"
         remedy = "scale it, or make the model with dtype='float64'"
-    raise ValueError(refusal(f"{name}[{found[0]}, {found[1]}]", str(array[found]), expected, remedy))
+    return refusal(what, str(value), expected, remedy)
 
 
 # ----------------------------------------------------------------------------------------------------------- y
@@ -484,7 +529,7 @@ def _class_table(given: Mapping[Any, Any], labels: Array, n_classes: int) -> Arr
 
 
 # -------------------------------------------------------------------------------------- arrays of the model itself
-def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array) -> Array:
+def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array | SparseRows) -> Array:
     """An array to write predictions to: of that shape and dtype, writeable, with no memory of X; any strides."""
     expected = f"a writeable array of shape {shape} and dtype {dtype}"
     remedy = f"make it with np.empty({shape}, np.{dtype})"
@@ -498,7 +543,7 @@ def read_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], X: Array
         raise ValueError(refusal("out", "a read-only array", expected, remedy))
     if any(stride == 0 and length > 1 for stride, length in zip(out.strides, out.shape, strict=True)):
         raise ValueError(refusal("out", "an array that overlaps itself", "memory for every element", remedy))
-    if overlap(out, X):
+    if overlap(out, X.values if isinstance(X, SparseRows) else X):
         raise ValueError(refusal("out", "memory that X uses too", "memory of its own", remedy))
     return out
 

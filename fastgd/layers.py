@@ -11,6 +11,7 @@ import numpy as np
 from ._formula import ACTIVATIONS, Activation
 from ._formula.interval import check
 from ._kernels import BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec
+from .constraints import Constraint, read_constraint
 from .errors import refusal
 from .initializers import INITIALIZERS, Initializer, read_initializer
 from .inputs import read_activation, read_count, spelled
@@ -27,15 +28,30 @@ class Layer:
     """What every layer can tell of itself; see `Dense`, `Dropout`, `BatchNorm` and `LayerNorm`."""
 
     def n_outputs(self, n_inputs: int) -> int:
-        """Columns of the output."""
+        """Columns of the output.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return n_inputs
 
     def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
-        """What is learnt by gradient descent: a matrix or vector of weights, then a vector of biases; or nothing."""
+        """What is learnt by gradient descent: a matrix or vector of weights, then a vector of biases; or nothing.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         raise NotImplementedError
 
     def statistic_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
-        """What is gathered beside: nothing, but for `BatchNorm`."""
+        """What is gathered beside: nothing, but for `BatchNorm`.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return {}
 
     def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
@@ -50,11 +66,21 @@ class Layer:
         raise NotImplementedError
 
     def initial_statistics(self, n_inputs: int) -> list[Array]:
-        """Statistics at the start, float64."""
+        """Statistics at the start, float64.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return []
 
     def products(self, n_inputs: int) -> int:
-        """Multiplications of weights and inputs for one row."""
+        """Multiplications of weights and inputs for one row.
+
+        Parameters
+        ----------
+        n_inputs : int
+        """
         return 0
 
     def spec(self, model_penalty: Penalty | None) -> LayerSpec:
@@ -84,6 +110,8 @@ class Dense(Layer):
     initializer : str or Initializer
         Of W, such as ``"he_normal"`` or ``fg.initializers.normal(scale=0.02)``. Biases start at zero, but with
         ``"torch"`` and ``"sklearn"``.
+    constraint : MaxNorm or NonNegative, optional
+        On W, after each step.
 
     Raises
     ------
@@ -103,6 +131,7 @@ class Dense(Layer):
     activation: Activation
     penalty: Penalty | None
     initializer: Initializer
+    constraint: Constraint | None
 
     def __init__(
         self,
@@ -110,6 +139,7 @@ class Dense(Layer):
         activation: str | Activation = "linear",
         penalty: Penalty | None = None,
         initializer: str | Initializer = "glorot_uniform",
+        constraint: Constraint | None = None,
     ) -> None:
         _set(
             self,
@@ -117,6 +147,7 @@ class Dense(Layer):
             activation=read_activation(activation),
             penalty=read_penalty("Dense: penalty", penalty),
             initializer=read_initializer(initializer),
+            constraint=read_constraint("Dense: constraint", constraint),
         )
 
     def __repr__(self) -> str:
@@ -125,6 +156,8 @@ class Dense(Layer):
             parts.append(f"penalty={self.penalty!r}")
         if self.initializer != read_initializer("glorot_uniform"):
             parts.append(f"initializer={spelled(self.initializer, INITIALIZERS)}")
+        if self.constraint is not None:
+            parts.append(f"constraint={self.constraint!r}")
         return f"Dense({', '.join(parts)})"
 
     def n_outputs(self, n_inputs: int) -> int:
@@ -149,7 +182,8 @@ class Dense(Layer):
 
     def spec(self, model_penalty: Penalty | None) -> DenseSpec:
         penalty = self.penalty or model_penalty or L2(0.0)
-        return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2)
+        limits = self.constraint or Constraint()
+        return DenseSpec(self.units, self.activation, penalty.l1, penalty.l2, limits.nonnegative, limits.max_norm)
 
 
 @dataclass(frozen=True, init=False, repr=False)

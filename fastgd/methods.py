@@ -18,11 +18,12 @@ from .initializers import normal
 from .inputs import read_count, read_flag, read_seed
 from .optimizers import Optimizer
 from .optimizers import resolve as resolve_optimizer
+from .optional import import_optional
 
 if TYPE_CHECKING:
     from ._kernels import Array
 
-__all__ = ["LBFGS", "CoordinateSearch", "Method", "RandomSearch"]
+__all__ = ["LBFGS", "CoordinateSearch", "RandomSearch"]
 
 CONVERGED, OUT_OF_ITERATIONS, NO_PROGRESS, STOPPED = range(4)
 
@@ -56,14 +57,24 @@ class Outcome:
 class Method:
     """What the methods below share.
 
+    Parameters
+    ----------
+    tol : float or None
+        When to be content; None: by what `minimize` or `fit` is told.
+    **hyperparameters : object
+        What else a method is made with.
+
     Attributes
     ----------
     hyperparameters : dict
-        What it was made with.
+        The same, by name.
     """
 
     # Of a model: there is no rule by which single steps could be made, hence no state that goes with the weights.
     rule: ClassVar[None] = None
+    clip_norm: ClassVar[float] = float("inf")
+    clip_slack: ClassVar[float] = 0.0
+    averages: ClassVar[bool] = False
 
     def __init__(self, tol: float | None, **hyperparameters: Any) -> None:
         self.hyperparameters: dict[str, Any] = hyperparameters
@@ -76,6 +87,10 @@ class Method:
     def scalars(self, first_step: int, n_steps: int) -> Array:
         """There are none.
 
+        Parameters
+        ----------
+        first_step, n_steps : int
+
         Raises
         ------
         TypeError
@@ -84,7 +99,12 @@ class Method:
         raise TypeError(refusal("optimizer", repr(self), expected, "use model.fit, or for example fg.Adam()"))
 
     def learning_rate_at(self, step: int) -> float:
-        """NaN: there is none."""
+        """NaN: there is none.
+
+        Parameters
+        ----------
+        step : int
+        """
         return float("nan")
 
     def run(
@@ -181,10 +201,7 @@ class LBFGS(Method):
     def run(
         self, objective: Objective, x: Array, n_iterations: int, tol: float, report: Report, first: int = 0
     ) -> Outcome:
-        try:
-            from scipy.optimize import minimize
-        except ImportError:
-            raise ImportError('LBFGS needs SciPy: pip install "fastgd[scipy]"') from None
+        minimize: Any = import_optional("scipy.optimize", "LBFGS").minimize
         last_gradient, stopped = np.zeros_like(x), False
 
         def evaluated(at: Array) -> tuple[float, Array]:

@@ -266,6 +266,9 @@ class _Descent:
 
     def __init__(self, function: Function, optimizer: Optimizer, tol: float, recorder: Recorder, backend: str) -> None:
         self.function, self.optimizer, self.tol, self.recorder = function, optimizer, tol, recorder
+        if optimizer.averages:
+            remedy = "average what record=True keeps"
+            raise ValueError(refusal("minimize: optimizer", repr(optimizer), "one without ema and average", remedy))
         self.scalars = StepScalars(optimizer)
         self.update = get_backend(backend).parameter_update
 
@@ -300,8 +303,11 @@ class _Descent:
 
     def _step(self, x: Array, gradient: Array, states: list[Array], step: int) -> None:
         """In place on x and the states; where the optimizer spares biases, x is taken for weights."""
-        n_scalars = len(self.optimizer.rule.scalars)
-        self.update(x, gradient, states, self.optimizer.rule, self.scalars.row(step)[0, :n_scalars])
+        optimizer, n_scalars = self.optimizer, len(self.optimizer.rule.scalars)
+        norm = float(np.linalg.norm(gradient)) + optimizer.clip_slack
+        if norm > optimizer.clip_norm:
+            gradient *= optimizer.clip_norm / norm
+        self.update(x, gradient, states, optimizer.rule, self.scalars.row(step)[0, :n_scalars])
 
 
 def _finite(value: float, gradient: Array) -> bool:

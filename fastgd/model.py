@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ._formula import LOSSES, Loss, OptimizerRule
-from ._kernels import DenseSpec, DropoutSpec, Network, get_backend
+from ._kernels import DenseSpec, DropoutSpec, Network, SparseRows, StepSpec, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
 from .inputs import (
@@ -135,6 +135,9 @@ class Sequential:
     def _forget(self) -> None:
         """As before any `build`."""
         self._network: Network | None = None
+        # With the averages of the weights, if there are any, as of that step.
+        self._averaged: Network | None = None
+        self._averaged_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
         self._counters = Counters()
@@ -186,12 +189,13 @@ class Sequential:
     @optimizer.setter
     def optimizer(self, given: str | Optimizer | OptimizerRule | Method) -> None:
         chosen = resolve(given)
-        if self._network is not None:
+        before, self._optimizer = self._network, chosen
+        if before is not None:
             network = self._new_network(self._n_inputs, chosen)
-            network.set_weights(self._network.get_weights())
-            network.set_statistics(self._network.get_statistics())
-            self._network = network
-        self._optimizer = chosen
+            network.set_weights(before.get_weights())
+            network.set_statistics(before.get_statistics())
+            self._take(network, self._n_inputs)
+            self._restart_average(network)
         self._scalars = StepScalars(chosen)
         self._counters.optimizer_steps = 0
 
@@ -298,6 +302,7 @@ class Sequential:
         network.set_statistics([array for layer, width in layers for array in layer.initial_statistics(width)])
         self._forget()
         self._take(network, n_inputs)
+        self._restart_average(network)
         return self
 
     def _initial_weights(self, width: int) -> Iterator[Array | Iterator[Array]]:
@@ -310,24 +315,43 @@ class Sequential:
             yield from layer.initial_weights(draw, n_inputs)
 
     def _new_network(self, n_inputs: int, optimizer: Optimizer | Method) -> Network:
-        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype)
+        step = StepSpec(optimizer.clip_norm, optimizer.clip_slack, optimizer.averages)
+        network = self._backend.Network(n_inputs, self._specs, self._loss, optimizer.rule, self._dtype, step)
         initial = optimizer.initial_states()
         if any(initial.values()):
             layers = self._with_widths(n_inputs)
             shapes = [shape for layer, width in layers for shape in layer.parameter_shapes(width).values()]
-            network.set_slots([[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()])
+            states = [[np.broadcast_to(value, shape) for shape in shapes] for value in initial.values()]
+            network.set_slots([*states, network.get_weights()])
         return network
+
+    def _restart_average(self, network: Network) -> None:
+        """Nothing was averaged yet: the average is the weights themselves."""
+        if self._optimizer.averages:
+            network.set_slots([*network.get_slots()[:-1], network.get_weights()])
+            self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
         self._flops_per_row = self._flops_forward(n_inputs)
+        self._averaged = None
+        if self._optimizer.averages:
+            self._averaged = self._backend.Network(n_inputs, self._specs, self._loss, None, self._dtype)
+            self._averaged_at = -1
         # Of each layer's output.
         self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
 
     def _flops_forward(self, n_inputs: int) -> float:
         """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
         return 2.0 * sum(layer.products(width) for layer, width in self._with_widths(n_inputs))
+
+    def _flops(self, X: Any) -> float:
+        """Of a forward pass through rows; the first layer multiplies what is stored of them."""
+        if not isinstance(X, SparseRows):
+            return self._flops_per_row * len(X)
+        first = self._layers[0].products(self._n_inputs)
+        return self._flops_per_row * len(X) - 2.0 * first * (len(X) - X.n_stored / self._n_inputs)
 
     def _built(self) -> Network:
         if self._network is None:
@@ -336,8 +360,25 @@ class Sequential:
             raise NotBuiltError(refusal("model", "one without weights", expected, remedy))
         return self._network
 
-    def get_weights(self) -> list[Array]:
+    def _asked(self) -> Network:
+        """The network that answers: that of the averages where weights are averaged."""
+        network = self._built()
+        if self._averaged is None:
+            return network
+        if self._averaged_at != self._counters.steps:
+            self._averaged.set_weights(network.get_slots()[-1])
+            self._averaged.set_statistics(network.get_statistics())
+            self._averaged_at = self._counters.steps
+        return self._averaged
+
+    def get_weights(self, *, averaged: bool = False) -> list[Array]:
         """Copies of all weights.
+
+        Parameters
+        ----------
+        averaged : bool
+            Whether to give the averages that ``predict`` goes by, if the optimizer has `ema` or `average`; otherwise
+            they are the weights themselves.
 
         Returns
         -------
@@ -350,11 +391,11 @@ class Sequential:
         ------
         NotBuiltError
         """
-        network = self._built()
+        network = self._asked() if read_flag("averaged", averaged) else self._built()
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Replace all weights. The optimizer's state stays as it is.
+        """Replace all weights. The optimizer's state stays as it is, but averages begin anew with these weights.
 
         Parameters
         ----------
@@ -375,6 +416,7 @@ class Sequential:
         of_batches = [name.startswith(("mean", "variance")) for name in shapes]
         network.set_weights([array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered])
         network.set_statistics([array for array, gathered in zip(arrays, of_batches, strict=True) if gathered])
+        self._restart_average(network)
         self._counters.unfinished = None
 
     # ----------------------------------------------------------------------------------------------------- training
@@ -395,8 +437,8 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
-            Real numbers of any dtype and strides; it is not copied.
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
+            Real numbers of any dtype and strides; it is not copied. Sparse rows stay sparse, see Notes.
         y : array_like
             Labels (n,), or rows (n, n_outputs), as the loss takes them; (n,) will do for a single output.
         epochs : int
@@ -430,6 +472,12 @@ class Sequential:
 
         Notes
         -----
+        A sparse X, in CSR with 32- or 64-bit indices, is read where it lies; other formats of SciPy's are converted to
+        CSR. It is never made dense: the first layer, which has to be `Dense`, reads only the weights of columns that a
+        batch has, and its update touches only these. What momentum, decay and the like do to the others is made up for
+        when they are read next, so that weights and losses are those of the dense rows. A penalty on the first layer
+        is part of each reported loss: then each step goes through all columns.
+
         ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
         once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
 
@@ -465,6 +513,9 @@ class Sequential:
             return rows
         name = type(self._optimizer).__name__
         for k, layer in enumerate(self._layers):
+            if isinstance(layer, Dense) and layer.constraint is not None:
+                expected = f"no constraint: {name} knows of none"
+                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, "use fg.Adam(), or leave it out"))
             if isinstance(layer, (Dropout, BatchNorm)):
                 expected = f"layers by which the loss depends on weights and rows alone: {name} needs that"
                 remedy = "use fg.Adam(), or leave the layer out"
@@ -478,7 +529,7 @@ class Sequential:
     def _run(self, rows: Rows, batch_size: int, shuffle: bool) -> Run | WholeRun:
         network, counters, history = self._built(), self._counters, self.history
         if not isinstance(self._optimizer, Method):
-            flops = 3.0 * batch_size * self._flops_per_row
+            flops = 3.0 * batch_size * self._flops(rows.X) / len(rows)
             plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops)
             return Run(network, self._scalars, rows, plan, counters, history)
 
@@ -486,7 +537,7 @@ class Sequential:
             return self._evaluate(rows)["loss"]
 
         counters.unfinished = None
-        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        n_threads = self._team(3.0 * self._flops(rows.X))
         return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history)
 
     def _refuse_single_rows(self, batch_size: int) -> None:
@@ -505,7 +556,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -539,7 +590,7 @@ class Sequential:
         if network is None or sample_weight is not None or class_weight is not None or not network.takes_batch(X, y):
             rows = self._read_rows(X, y, sample_weight, class_weight)
             network = self.build(rows.X.shape[1])._built() if network is None else network
-            X, y, weights = rows.X, rows.targets, rows.weights
+            X, y, weights = rows.X, rows.targets, rows.weights  # type: ignore[assignment]
         counters, sums = self._counters, self._step_view
         n_rows = len(X)  # type: ignore[arg-type]
         if n_rows == 1:
@@ -558,7 +609,7 @@ class Sequential:
             steps_before=counters.steps,
             scalars=self._scalars.row(counters.optimizer_steps + 1),
             losses=self._step_sums,
-            n_threads=self._team(3.0 * self._flops_per_row * n_rows),
+            n_threads=self._team(3.0 * self._flops(X)),
         )
         counters.add_steps(done)
         counters.unfinished = None
@@ -578,9 +629,17 @@ class Sequential:
             return Rows(X, y, None)
         n_inputs = self._n_inputs or None
         n_outputs, find = self._n_outputs, self._backend.first_nonfinite
-        features = read_features(X, n_inputs, self._dtype, find, f"{prefix}X")
+        features = self._read_features(X, n_inputs, f"{prefix}X")
         targets = read_targets(y, loss, len(features), n_outputs, self._dtype, find, f"{prefix}y")
         return Rows(features, targets, read_weights(sample_weight, class_weight, targets, loss, n_outputs))
+
+    def _read_features(self, X: Any, n_inputs: int | None, name: str) -> Array | SparseRows:
+        features = read_features(X, n_inputs, self._dtype, self._backend.first_nonfinite, name)
+        if isinstance(features, SparseRows) and not isinstance(self._layers[0], Dense):
+            expected = f"a dense array: the first layer is {self._layers[0]!r}, not Dense"
+            remedy = f"begin with Dense, or make it dense: {name}.toarray()"
+            raise TypeError(refusal(name, "a sparse matrix", expected, remedy))
+        return features
 
     def _read_validation(self, given: Any, n_inputs: int) -> Rows | None:
         if given is None:
@@ -609,7 +668,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         raw : bool
             Whether to leave the link out and give scores.
         out : ndarray of shape (n, n_outputs), optional
@@ -641,7 +700,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         layer : int
             Counted from 0, or from -1 backwards; -1 gives raw scores.
         out : ndarray of shape (n, units of that layer), optional
@@ -673,24 +732,24 @@ class Sequential:
         return self._forward(X, out, False, int(layer) % n_layers)
 
     def _forward(self, X: Any, out: Array | None, link: bool, layer: int) -> Array:
-        network = self._built()
+        network = self._asked()
         if out is None or not network.takes_output(X, out, layer):
             if not network.takes(X):
-                X = read_features(X, self._n_inputs, self._dtype, self._backend.first_nonfinite)
+                X = self._read_features(X, self._n_inputs, "X")
             shape = (len(X), self._widths[layer])
             out = np.empty(shape, self._dtype) if out is None else read_output(out, shape, self._dtype, X)
-        flops = self._flops_per_row * len(X)
+        flops = self._flops(X)
         if flops <= FLOPS_PER_CALL:
             network.predict(X, out, link=link, layer=layer, n_threads=self._team(flops))
             return out
-        for piece in self._pieces(len(X)):
+        for piece in self._pieces(X):
             network.predict(X[piece], out[piece], link=link, layer=layer, n_threads=self._team(FLOPS_PER_CALL))
         return out
 
-    def _pieces(self, n_rows: int) -> Iterator[slice]:
+    def _pieces(self, X: Array | SparseRows) -> Iterator[slice]:
         """Rows in pieces of about `FLOPS_PER_CALL`, the same for the same data."""
-        size = max(1, int(FLOPS_PER_CALL / self._flops_per_row))
-        for first in range(0, n_rows, size):
+        size = max(1, int(FLOPS_PER_CALL * len(X) / max(1.0, self._flops(X))))
+        for first in range(0, len(X), size):
             yield slice(first, first + size)
 
     def evaluate(
@@ -700,7 +759,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -728,13 +787,13 @@ class Sequential:
         return self._evaluate(self._read_rows(X, y, sample_weight, None))
 
     def _evaluate(self, rows: Rows) -> dict[str, float]:
-        network = self._built()
+        network = self._asked()
         loss = total = correct = 0.0
         # Rows that are compared with each other stay together.
         whole = self._loss_for_use().compares_rows
-        for piece in (slice(None),) if whole else self._pieces(len(rows)):
+        for piece in (slice(None),) if whole else self._pieces(rows.X):
             X, weights = rows.X[piece], None if rows.weights is None else rows.weights[piece]
-            n_threads = self._team(self._flops_per_row * len(X))
+            n_threads = self._team(self._flops(X))
             sums = network.evaluate(X, rows.targets[piece], weights, n_threads=n_threads)
             loss, total, correct = loss + sums[0], total + sums[1], correct + sums[2]
         values = {"loss": loss / total + self._penalty_value(network)}
@@ -756,7 +815,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_inputs)
+        X : array_like or SciPy sparse, of shape (n, n_inputs)
         y : array_like
             As for `fit`.
         sample_weight : array_like of shape (n,), optional
@@ -784,7 +843,7 @@ class Sequential:
         """
         network = self._built()
         rows = self._read_rows(X, y, sample_weight, None)
-        n_threads = self._team(3.0 * self._flops_per_row * len(rows))
+        n_threads = self._team(3.0 * self._flops(rows.X))
         loss, gradients = network.loss_and_gradients(
             rows.X,
             rows.targets,

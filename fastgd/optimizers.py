@@ -8,7 +8,7 @@ digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from ._formula import OPTIMIZERS, OptimizerRule, RestrainedRule, get, maximum, minimum, optimizer, sqrt
 from ._formula.interval import check
@@ -36,8 +36,22 @@ __all__ = [
     "resolve",
 ]
 
-# In the place of an interval, for what is switched on and off.
-FLAG = "True or False"
+# In the place of an interval, for what is switched on and off, and for what is counted.
+FLAG, COUNT = "True or False", "a whole number of at least 1"
+
+# What any optimizer takes besides its own hyperparameters and the dialect.
+COMMON = ("weight_decay", "clip_norm", "clip_value", "ema", "average")
+
+
+class Common(TypedDict, total=False):
+    """The same with their types; see `Optimizer`."""
+
+    dialect: str | None
+    weight_decay: float | None
+    clip_norm: float | None
+    clip_value: float | None
+    ema: float | None
+    average: int | None
 
 
 @optimizer(source="Robbins & Monro, A stochastic approximation method, 1951")
@@ -136,7 +150,7 @@ def amsgrad(w, g, m, v, largest, *, step, beta1, beta2, one_minus_beta1, one_min
 
 @optimizer(source="Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, Algorithm 2")
 def adamax(w, g, m, u, *, step, beta1, beta2, one_minus_beta1, eps, eps_inside=0.0):
-    """Adam by the largest gradient: m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, |g| + eps_inside);
+    """Adam by the largest gradient: m <- beta1 m + (1 - beta1) g; u <- max(beta2 u, abs(g) + eps_inside);
     w <- w - step m / (u + eps), with step = learning_rate / (1 - beta1^t)."""
     m = beta1 * m + one_minus_beta1 * g
     u = maximum(beta2 * u, abs(g) + eps_inside)
@@ -182,7 +196,7 @@ def lion(w, g, m, *, learning_rate, beta1, beta2, one_minus_beta1, one_minus_bet
 @optimizer(source="McMahan et al., Ad click prediction: a view from the trenches, KDD 2013, Algorithm 1")
 def ftrl(w, g, n, z, *, inverse_rate, l1, l2):
     """Follow the regularised leader: n <- n + g^2; z <- z + g - (change of sqrt(n)) inverse_rate w;
-    w <- 0 if |z| <= l1, else (sign(z) l1 - z) / (l2 + sqrt(n) inverse_rate)."""
+    w <- 0 if abs(z) <= l1, else (sign(z) l1 - z) / (l2 + sqrt(n) inverse_rate)."""
     before = sqrt(n)
     n = n + g * g
     after = sqrt(n)
@@ -223,7 +237,15 @@ class Optimizer:
 
         * ``weight_decay``, at least 0: before each step w <- (1 - learning_rate weight_decay) w, but for biases and for
           the gains and shifts of normalisations;
-        * ``clip_value``, above 0: gradients are clipped to [-clip_value, clip_value], penalties included.
+        * ``clip_norm``, above 0: if the norm of all gradients together, penalties included, is larger, they are
+          multiplied by clip_norm / norm. This takes a pass of its own over gradients and weights;
+        * ``clip_value``, above 0: gradients are clipped to [-clip_value, clip_value], penalties included;
+        * ``ema``, in [0, 1): average <- ema average + (1 - ema) w after each step, from the weights of the first step
+          on. It is the averages that ``predict``, ``transform`` and ``evaluate`` of a model go by; training goes on
+          from the weights themselves, as ``get_weights`` gives them;
+        * ``average``, a whole number from 1 on: the same with the mean of the weights of all steps from that step on
+          (Polyak's averaging; stochastic weight averaging, if the learning rate is constant from there on). Until then
+          the weights themselves.
 
     Attributes
     ----------
@@ -240,7 +262,10 @@ class Optimizer:
     Notes
     -----
     In a dialect, weight decay is what the library makes of it: biases decay too, and in PyTorch's optimizers other than
-    AdamW, and in optax's Adadelta, weight_decay w is added to the gradient instead.
+    AdamW, and in optax's Adadelta, weight_decay w is added to the gradient instead. `clip_norm` is optax's
+    clip_by_global_norm and Keras's global_clipnorm; PyTorch adds 1e-6 to the norm. `ema` is what Keras's use_ema and
+    PyTorch's AveragedModel with get_ema_avg_fn compute; Keras then puts the averages in the place of the weights.
+    `average` is that of scikit-learn's SGDClassifier, there counted in rows.
 
     Examples
     --------
@@ -261,7 +286,10 @@ class Optimizer:
         "momentum": "[0, 1)",
         "eps": "(0, inf)",
         "weight_decay": "[0, inf)",
+        "clip_norm": "(0, inf)",
         "clip_value": "(0, inf)",
+        "ema": "[0, 1)",
+        "average": COUNT,
     }
 
     def __init__(self, rule: OptimizerRule | str, *, dialect: str | None = None, **hyperparameters: Any) -> None:
@@ -275,13 +303,28 @@ class Optimizer:
 
         self.rule: OptimizerRule = declared.restrained if self._restrains(declared) else declared
         computed = self.each_step(numpy.ones(1), numpy.ones(1))
-        further = set(self.hyperparameters) - {*declared.scalars, "weight_decay", "clip_value"}
+        further = set(self.hyperparameters) - {*declared.scalars, *COMMON}
         # What is no scalar of the rule must be there for what is computed from it.
         unused = type(self) is Optimizer and further
         if unused or not {*self.hyperparameters, *computed}.issuperset(declared.scalars):
             raise ValueError(
                 f"{type(self).__name__}: got hyperparameters {', '.join(self.hyperparameters) or 'none'}, "
                 f"expected {', '.join(declared.scalars)} of rule {declared.name!r}"
+            )
+        if not declared.built_in:
+            self._require_rest_at_zero()
+
+    def _require_rest_at_zero(self) -> None:
+        """Refuse a rule by which a weight that is zero, and has no gradient, becomes infinite or NaN."""
+        import numpy
+
+        rule, states = self.rule, self.initial_states()
+        of_weights = dict(zip(rule.scalars, self.scalars(1, 1)[0].tolist(), strict=False))
+        moved = rule(0.0, 0.0, *states.values(), **of_weights)
+        if not numpy.isfinite(moved).all():
+            raise ValueError(
+                f"{type(self).__name__}: rule {rule.formula.name!r} makes {moved} of a weight and a gradient that are "
+                "zero, as those of a unit that is never active are; add a small eps where it divides"
             )
 
     def _take(self, dialect: str | None, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -292,6 +335,8 @@ class Optimizer:
         self.hyperparameters: dict[str, Any] = {}
         chosen = {name: value for name, value in given.items() if value is not None}
         self._set(**{**defaults, **self.dialects[dialect], **chosen})
+        if self.averages and {"ema", "average"} <= set(self.hyperparameters):
+            raise ValueError(f"{type(self).__name__}: ema: got {chosen['ema']!r} with average; pass only one of them")
         if dialect is not None:
             self.hyperparameters["dialect"] = dialect
 
@@ -301,7 +346,11 @@ class Optimizer:
             what, interval = f"{type(self).__name__}: {name}", ranges.get(name, "(-inf, inf)")
             if interval == FLAG:
                 if not isinstance(value, bool):
-                    raise ValueError(f"{what}: got {value!r}, expected True or False")
+                    raise ValueError(f"{what}: got {value!r}, expected {FLAG}")
+            elif interval == COUNT:
+                if not isinstance(value, int) or value < 1:
+                    raise ValueError(f"{what}: got {value!r}, expected {COUNT}")
+                value = int(value)
             elif name != "learning_rate" or not callable(value):
                 value = check(what, value, interval)
             self.hyperparameters[name] = value
@@ -316,6 +365,21 @@ class Optimizer:
                 f"{rule.name!r}, which has no learning rate to multiply it by"
             )
         return bool(asked - set(rule.scalars))
+
+    @property
+    def clip_norm(self) -> float:
+        """The largest norm that all gradients together may have; infinite where there is none."""
+        return float(self.hyperparameters.get("clip_norm", "inf"))
+
+    @property
+    def clip_slack(self) -> float:
+        """What is added to the norm before it is divided by."""
+        return 1e-6 if self.dialect == "torch" else 0.0
+
+    @property
+    def averages(self) -> bool:
+        """Whether weights are averaged."""
+        return "ema" in self.hyperparameters or "average" in self.hyperparameters
 
     @property
     def dialect(self) -> str | None:
@@ -405,9 +469,10 @@ class Optimizer:
 
         Returns
         -------
-        ndarray of float64, shape (n_steps, n_scalars) or (n_steps, 2 n_scalars)
+        ndarray of float64, shape (n_steps, n_scalars), (n_steps, 2 n_scalars) or one column more
             C-contiguous; columns in the order of ``rule.scalars``. Where biases are treated differently from weights,
-            they have columns of their own after those of the weights.
+            they have columns of their own after those of the weights. Where weights are averaged, the last column is
+            the share of the newest ones.
 
         Raises
         ------
@@ -436,11 +501,21 @@ class Optimizer:
         values |= self.each_step(t, rate)
         forms = self._restraints(rate) if isinstance(self.rule, RestrainedRule) else [{}]
         n_scalars = len(self.rule.scalars)
-        table = numpy.empty((n_steps, n_scalars * len(forms)))
+        table = numpy.empty((n_steps, n_scalars * len(forms) + self.averages))
         for k, form in enumerate(forms):
             for column, name in enumerate(self.rule.scalars, k * n_scalars):
                 table[:, column] = form[name] if name in form else values[name]
+        if self.averages:
+            table[:, -1] = self._newest_shares(t)
         return table
+
+    def _newest_shares(self, t: numpy.ndarray) -> Any:
+        """What the weights of a step are of the average: all of it in the first step."""
+        import numpy
+
+        if "ema" in self.hyperparameters:
+            return numpy.where(t > 1.0, 1.0 - self.hyperparameters["ema"], 1.0)
+        return 1.0 / numpy.maximum(1.0, t - self.hyperparameters["average"] + 1.0)
 
     def _restraints(self, rate: Any) -> list[dict[str, Any]]:
         """The scalars of `restrain`: for all parameters, or for weights and for biases."""
@@ -479,7 +554,11 @@ class _ReadyMade(Optimizer):
     eps_inside: ClassVar[tuple[str | None, ...]] = ("keras", "optax")
     rate_inside: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, dialect: str | None, **hyperparameters: Any) -> None:
+    def __init__(self, *, dialect: str | None = None, **hyperparameters: Any) -> None:
+        unknown = set(hyperparameters) - {*self.dialects[None], *COMMON}
+        if unknown:
+            known = ", ".join((*self.dialects[None], "dialect", *COMMON))
+            raise TypeError(f"{type(self).__name__}: got an unknown hyperparameter {min(unknown)!r}; known: {known}")
         self._take(dialect, self.dialects[None], hyperparameters)
         if dialect == "sklearn" and self.hyperparameters.get("weight_decay"):
             raise ValueError(
@@ -513,8 +592,8 @@ class SGD(_ReadyMade):
         In [0, 1).
     nesterov : bool, default False
         Nesterov's form of the momentum.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -556,19 +635,9 @@ class SGD(_ReadyMade):
         learning_rate: Rate | None = None,
         momentum: float | None = None,
         nesterov: bool | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, **common)
 
     def _rule(self) -> OptimizerRule:
         if not self.hyperparameters["nesterov"]:
@@ -592,8 +661,8 @@ class Adagrad(_ReadyMade):
         Above 0; added outside the root.
     initial_total : float, default 0
         At least 0; what the sum of squares begins with.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -630,19 +699,9 @@ class Adagrad(_ReadyMade):
         learning_rate: Rate | None = None,
         eps: float | None = None,
         initial_total: float | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            eps=eps,
-            initial_total=initial_total,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, eps=eps, initial_total=initial_total, **common)
 
     def _rule(self) -> OptimizerRule:
         return adagrad
@@ -669,8 +728,8 @@ class RMSprop(_ReadyMade):
         In [0, 1); of the changes.
     centered : bool, default False
         Divide by the standard deviation instead. Takes a buffer for momentum whether it is used or not.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -711,21 +770,9 @@ class RMSprop(_ReadyMade):
         eps: float | None = None,
         momentum: float | None = None,
         centered: bool | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            rho=rho,
-            eps=eps,
-            momentum=momentum,
-            centered=centered,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, rho=rho, eps=eps, momentum=momentum, centered=centered, **common)
 
     def _rule(self) -> OptimizerRule:
         if self.hyperparameters["centered"]:
@@ -748,8 +795,8 @@ class Adadelta(_ReadyMade):
         In [0, 1): how much of the means is kept.
     eps : float, default 1e-6
         Above 0; added inside both roots.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -785,19 +832,9 @@ class Adadelta(_ReadyMade):
         learning_rate: Rate | None = None,
         rho: float | None = None,
         eps: float | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            rho=rho,
-            eps=eps,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, rho=rho, eps=eps, **common)
 
     def _rule(self) -> OptimizerRule:
         return adadelta
@@ -828,29 +865,6 @@ class _TwoMeans(_ReadyMade):
     # Where eps is added to the root of the second mean before that is corrected: the paper's "epsilon hat".
     eps_uncorrected: ClassVar[tuple[str | None, ...]] = ()
 
-    def __init__(
-        self,
-        learning_rate: Rate | None = None,
-        beta1: float | None = None,
-        beta2: float | None = None,
-        eps: float | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
-        **further: Any,
-    ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            beta1=beta1,
-            beta2=beta2,
-            eps=eps,
-            **further,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
-
     def each_step(self, t: numpy.ndarray, rate: Any) -> dict[str, Any]:
         beta1, beta2 = self.hyperparameters["beta1"], self.hyperparameters["beta2"]
         step, root = rate / (1.0 - _powers(beta1, t)), 1.0 / (1.0 - _powers(beta2, t)) ** 0.5
@@ -858,6 +872,21 @@ class _TwoMeans(_ReadyMade):
         if self.dialect in self.eps_uncorrected:
             return {"step": step / root, "root": 1.0, **complements}
         return {"step": step, "root": root, **complements}
+
+
+class _PlainTwoMeans(_TwoMeans):
+    """Those of them that have no hyperparameter besides."""
+
+    def __init__(
+        self,
+        learning_rate: Rate | None = None,
+        beta1: float | None = None,
+        beta2: float | None = None,
+        eps: float | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, **common)
+
 
 
 class Adam(_TwoMeans):
@@ -873,8 +902,8 @@ class Adam(_TwoMeans):
         Above 0; added to the root of the corrected mean (the paper's Algorithm 1, not its "epsilon hat").
     amsgrad : bool, default False
         Divide by the root of the largest mean of squares so far.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -920,20 +949,9 @@ class Adam(_TwoMeans):
         eps: float | None = None,
         *,
         amsgrad: bool | None = None,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            beta1,
-            beta2,
-            eps,
-            amsgrad=amsgrad,
-            dialect=dialect,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad, **common)
 
     def _rule(self) -> OptimizerRule:
         return amsgrad if self.hyperparameters["amsgrad"] else adam
@@ -962,8 +980,8 @@ class AdamW(Adam):
         As in `Adam`.
     weight_decay : float, default 0.01
         At least 0.
-    dialect, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -995,7 +1013,7 @@ class AdamW(Adam):
     }
 
 
-class Adamax(_TwoMeans):
+class Adamax(_PlainTwoMeans):
     """Adamax: Adam by the largest gradient that is remembered instead of the mean of squares.
 
     Parameters
@@ -1006,8 +1024,8 @@ class Adamax(_TwoMeans):
         In [0, 1): how much of the mean, and of the largest gradient, is kept.
     eps : float, default 1e-8
         Above 0; added to each gradient's size.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1058,8 +1076,8 @@ class NAdam(_TwoMeans):
         Above 0; added to the root of the corrected mean.
     momentum_decay : float, default 0.004
         At least 0: how fast beta1 is switched on.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1103,19 +1121,15 @@ class NAdam(_TwoMeans):
         eps: float | None = None,
         *,
         momentum_decay: float | None = None,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            learning_rate,
-            beta1,
-            beta2,
-            eps,
+            learning_rate=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
             momentum_decay=momentum_decay,
-            dialect=dialect,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
+            **common,
         )
 
     def _rule(self) -> OptimizerRule:
@@ -1146,7 +1160,7 @@ class NAdam(_TwoMeans):
         return products
 
 
-class RAdam(_TwoMeans):
+class RAdam(_PlainTwoMeans):
     """RAdam: Adam that divides by the mean of squares only once enough of them have been seen.
 
     Parameters
@@ -1157,8 +1171,8 @@ class RAdam(_TwoMeans):
         In [0, 1): how much of the means of the gradient and of its square is kept.
     eps : float, default 1e-8
         Above 0; added to the root before that is corrected.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1216,7 +1230,7 @@ class RAdam(_TwoMeans):
         }
 
 
-class AdaBelief(_TwoMeans):
+class AdaBelief(_PlainTwoMeans):
     """AdaBelief: Adam that steps boldly where gradients are as expected.
 
     Parameters
@@ -1227,8 +1241,8 @@ class AdaBelief(_TwoMeans):
         In [0, 1): how much of the means of the gradient and of its squared surprise is kept.
     eps : float, default 1e-16
         Above 0; added to the second mean, and to its root.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1275,8 +1289,8 @@ class Yogi(_TwoMeans):
         Above 0; added to the root of the corrected mean.
     initial_square : float, default 1e-6
         At least 0; what the mean of squares begins with. optax begins the mean of gradients with it too.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1314,19 +1328,15 @@ class Yogi(_TwoMeans):
         eps: float | None = None,
         *,
         initial_square: float | None = None,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            learning_rate,
-            beta1,
-            beta2,
-            eps,
+            learning_rate=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
             initial_square=initial_square,
-            dialect=dialect,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
+            **common,
         )
 
     def _rule(self) -> OptimizerRule:
@@ -1346,8 +1356,9 @@ class Lion(_ReadyMade):
         At least 0; a third to a tenth of what Adam would be given.
     beta1, beta2 : float, default 0.9 and 0.99
         In [0, 1): how much of the mean counts in a step, and how much of it is kept.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`. optax decays by 0.001 unless told otherwise.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`. optax decays by 0.001 unless told
+        otherwise.
 
     Raises
     ------
@@ -1380,19 +1391,9 @@ class Lion(_ReadyMade):
         learning_rate: Rate | None = None,
         beta1: float | None = None,
         beta2: float | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, **common)
 
     def _rule(self) -> OptimizerRule:
         return lion
@@ -1414,8 +1415,8 @@ class Ftrl(_ReadyMade):
         At least 0; weights that l1 outweighs are exactly 0.
     initial_total : float, default 0
         At least 0; what the sum of squares begins with.
-    dialect, weight_decay, clip_value : optional
-        See `Optimizer`.
+    **common
+        dialect, weight_decay, clip_norm, clip_value, ema, average: see `Optimizer`.
 
     Raises
     ------
@@ -1461,21 +1462,9 @@ class Ftrl(_ReadyMade):
         l1: float | None = None,
         l2: float | None = None,
         initial_total: float | None = None,
-        *,
-        dialect: str | None = None,
-        weight_decay: float | None = None,
-        clip_value: float | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            dialect=dialect,
-            learning_rate=learning_rate,
-            beta=beta,
-            l1=l1,
-            l2=l2,
-            initial_total=initial_total,
-            weight_decay=weight_decay,
-            clip_value=clip_value,
-        )
+        super().__init__(learning_rate=learning_rate, beta=beta, l1=l1, l2=l2, initial_total=initial_total, **common)
 
     def _rule(self) -> OptimizerRule:
         return ftrl
@@ -1504,7 +1493,7 @@ class Rprop(_ReadyMade):
         Above 1: what it is multiplied by when it has not.
     smallest, largest : float, default 1e-6 and 50
         Above 0: no step is shorter or longer.
-    dialect : optional
+    dialect, ema, average : optional
         See `Optimizer`.
 
     Raises
@@ -1546,9 +1535,13 @@ class Rprop(_ReadyMade):
         largest: float | None = None,
         *,
         dialect: str | None = None,
+        ema: float | None = None,
+        average: int | None = None,
     ) -> None:
         super().__init__(
             dialect=dialect,
+            ema=ema,
+            average=average,
             learning_rate=learning_rate,
             shrink=shrink,
             grow=grow,

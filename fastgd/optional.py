@@ -34,6 +34,7 @@ class OptionalPart:
 
 OPTIONAL_PARTS = {
     "numba": OptionalPart("jit", "numba", "formulas of your own, compiled"),
+    "scipy": OptionalPart("scipy", "scipy", "L-BFGS"),
     "scikit-learn": OptionalPart("sklearn", "sklearn", "estimators"),
     "safetensors": OptionalPart("io", "safetensors", "saving and loading models"),
     "onnx": OptionalPart("onnx", "onnx", "model.to_onnx"),

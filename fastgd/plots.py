@@ -391,7 +391,8 @@ class PathDisplay:
             The display itself.
         """
         self.ax_, self.figure_ = _axes(ax)
-        self.contour_ = self.ax_.contour(self.x, self.y, self.values, self._levels(), cmap="Greys", zorder=1)
+        style = {"colors": "0.75", "linewidths": 0.8, "zorder": 1}
+        self.contour_ = self.ax_.contour(self.x, self.y, self.values, self._levels(), **style)
         self.lines_ = []
         for name, path in self.paths.items():
             self.lines_ += self.ax_.plot(*path.T, **{"marker": ".", "label": name, "zorder": 2, **line})

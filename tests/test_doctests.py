@@ -110,6 +110,13 @@ def test_every_argument_of_a_formula_is_documented(name):
     assert ", ".join(documented).split(", ") == [*formula.arrays, *formula.scalars]
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_hyperparameter_is_documented(name):
+    """An optimizer passes most on to what it is made of, so that its signature tells little."""
+    documented = re.findall(r"^([\w, ]+) : ", inspect.getdoc(BY_NAME[name]), re.MULTILINE)
+    assert set(BY_NAME[name].dialects[None]) <= set(", ".join(documented).split(", "))
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_rule_says_what_it_does_and_where_it_is_from(name):
     """Its class has the example."""

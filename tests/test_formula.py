@@ -761,15 +761,6 @@ def test_a_wrong_declaration_is_refused(define, registries, source):
         define(f"from fastgd._formula import activation, loss, optimizer\n{source}\n")
 
 
-def test_a_missing_derivative_is_named_where_it_is_needed(define, registries):
-    module = define("from fastgd._formula import activation\n@activation\ndef f(z):\n    return z\n")
-    with pytest.raises(FormulaError, match=r"activation f has no derivative; declare it with @f\.derivative"):
-        _ = module.f.derivative_block
-    module = define("from fastgd._formula import loss\n@loss()\ndef f(score, target):\n    return score\n")
-    with pytest.raises(FormulaError, match=r"loss f has no derivative; declare it with @f\.derivative"):
-        _ = module.f.block
-
-
 def test_row_wise_losses_have_no_formula():
     declared = losses.softmax_cross_entropy
     assert declared.rowwise and declared.formula is None and declared.derivative_formula is None

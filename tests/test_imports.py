@@ -24,7 +24,7 @@ TIERS = [
     {"training"},
     {"layers"},
     {"methods"},
-    {"initializers", "inputs", "penalties", "threads"},
+    {"constraints", "initializers", "inputs", "penalties", "threads"},
     {"activations", "losses", "optimizers"},
     {"schedules"},
     {"_kernels"},

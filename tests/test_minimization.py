@@ -139,7 +139,7 @@ def test_lbfgs_is_that_of_scipy():
 
 def test_lbfgs_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ImportError, match=r'LBFGS needs SciPy: pip install "fastgd\[scipy\]"'):
+    with pytest.raises(ImportError, match=r'LBFGS needs scipy, .*; type: pip install "fastgd\[scipy\]"'):
         fg.minimize(bowl, START, slope, "lbfgs")
 
 

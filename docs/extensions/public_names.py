@@ -217,10 +217,11 @@ def check_public_names(app: Sphinx, environment: BuildEnvironment) -> None:
     """Warn of public names without an entry: those of `fastgd`, and of the modules that have a page."""
     entries = environment.domains["py"].data["objects"]
     modules = [name for name, found in entries.items() if found.objtype == "module"]
-    for module in {"fastgd", *modules}:
-        for name in public_names(importlib.import_module(module)):
-            if f"{module}.{name}" not in entries:
-                logger.warning("%s.%s is public and has no entry in the documentation", module, name)
+    for module in map(importlib.import_module, {"fastgd", *modules}):
+        for name in public_names(module):
+            full_name = shortest(module, name)
+            if full_name not in entries:
+                logger.warning("%s is public and has no entry in the documentation", full_name)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Whatever is declared is registered; tests, benchmarks, the documentation and the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from .block import Application, Block
@@ -47,6 +47,11 @@ class Declaration:
         self.ranges = dict(ranges or {})
         self.parameters: dict[str, Any] = {}
         self.__doc__ = doc
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is fastgd's own, which every backend has compiled and the tests have checked."""
+        return self.module.startswith("fastgd.")
 
     def configured(self, **parameters: Any) -> Self:
         """A copy with some parameters set.
@@ -100,7 +105,12 @@ class Declaration:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Declaration):
             return NotImplemented
-        return (self.kind, self.name, self.parameters) == (other.kind, other.name, other.parameters)
+        return (self.kind, self.name, self.formula, self.parameters) == (
+            other.kind,
+            other.name,
+            other.formula,
+            other.parameters,
+        )
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, tuple(self.parameters.items())))
@@ -108,6 +118,19 @@ class Declaration:
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
         return f"<{self.kind} {self.name}({inside})>" if inside else f"<{self.kind} {self.name}>"
+
+
+def _first_verified(candidates: Iterable[Any], verify: Callable[[Any], None]) -> Any:
+    """The first candidate that is not refused; if all are, why the first one is."""
+    refusals = []
+    for candidate in candidates:
+        try:
+            verify(candidate)
+        except FormulaError as error:
+            refusals.append(error)
+        else:
+            return candidate
+    raise refusals[0]
 
 
 class Activation(Declaration):
@@ -152,6 +175,10 @@ class Activation(Declaration):
                     f"arrays; write one, the {of}"
                 )
             self._check_derivative(formula)
+            if not self.built_in:
+                from .verification import verify_activation
+
+                verify_activation(self, formula, of)
             self._derivative, self._derivative_of = formula, of
             return function
 
@@ -159,16 +186,20 @@ class Activation(Declaration):
 
     @property
     def derivative_formula(self) -> Formula:
+        """The derivative that was declared, or else worked out from the formula."""
         if self._derivative is None:
-            raise FormulaError(
-                f"{self.formula.where()}: activation {self.name} has no derivative; declare it with "
-                f'@{self.name}.derivative(of="output") or (of="input")'
-            )
+            self._derivative, self._derivative_of = self._worked_out()
         return self._derivative
 
     @property
     def derivative_of(self) -> str:
-        return self._derivative_of
+        return self._derivative_of if self.derivative_formula else ""
+
+    def _worked_out(self) -> tuple[Formula, str]:
+        from .derive import derivatives_of_activation
+        from .verification import verify_activation
+
+        return _first_verified(derivatives_of_activation(self.formula), lambda found: verify_activation(self, *found))
 
     @property
     def forward_block(self) -> Block:
@@ -336,16 +367,22 @@ class Loss(Declaration):
         formula = read(function, f"{self.name}_derivative")
         self._check_arrays(formula)
         self._check_derivative(formula)
+        if not self.built_in:
+            from .verification import verify_loss
+
+            verify_loss(self, formula)
         self._derivative = formula
         return function
 
     @property
     def derivative_formula(self) -> Formula | None:
+        """The derivative that was declared, or else worked out from the formula; None for a row-wise loss."""
         if self._derivative is None and self.formula is not None:
-            raise FormulaError(
-                f"{self.formula.where()}: loss {self.name} has no derivative; declare it with "
-                f"@{self.name}.derivative"
-            )
+            from .derive import derivatives_of_loss
+            from .verification import verify_loss
+
+            candidates = derivatives_of_loss(self.formula)
+            self._derivative = _first_verified(candidates, lambda found: verify_loss(self, found))
         return self._derivative
 
     @property
@@ -488,7 +525,7 @@ class Registry(dict[str, Kind], Generic[Kind]):
         """
         present = self.get(declared.name)
         # A notebook cell may be run twice; but a backend finds built-in kernels by name, so these stay.
-        if present is not None and present.module.startswith("fastgd.") and present.module != declared.module:
+        if present is not None and present.built_in and present.module != declared.module:
             raise ValueError(f"{self.kind} {declared.name!r} is fastgd's own; give yours another name")
         self[declared.name] = declared
         return declared

@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from .._formula import get
-from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network
+from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
+from .rows import SparseRows
 
 if TYPE_CHECKING:
     from .backend import Array as Array
@@ -20,6 +21,8 @@ __all__ = [
     "LayerNormSpec",
     "LayerSpec",
     "Network",
+    "SparseRows",
+    "StepSpec",
     "available_backends",
     "get_backend",
 ]

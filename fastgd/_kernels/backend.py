@@ -5,6 +5,7 @@ Whoever calls a backend has checked everything; a backend checks nothing and nev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -13,18 +14,25 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .._formula import Activation, Loss, OptimizerRule
+    from .rows import SparseRows
 
     Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class DenseSpec:
-    """One dense layer as a backend sees it: a = f(x W + b), with the penalty l2/2 ||W||^2 + l1 ||W||_1."""
+    """One dense layer as a backend sees it: a = f(x W + b), with the penalty l2/2 ||W||^2 + l1 ||W||_1.
+
+    After each step weights below zero become zero, if `nonnegative`, and then columns of W longer than `max_norm`, if
+    that is not 0, are shortened to it.
+    """
 
     n_outputs: int
     activation: Activation
     l1: float = 0.0
     l2: float = 0.0
+    nonnegative: bool = False
+    max_norm: float = 0.0
 
     kind: ClassVar[str] = "dense"
 
@@ -63,6 +71,23 @@ class LayerNormSpec:
     kind: ClassVar[str] = "layer_norm"
 
 
+@dataclass(frozen=True)
+class StepSpec:
+    """What is done in a step besides the rule.
+
+    Before it all gradients, penalties included, are multiplied by clip_norm / (norm + clip_slack), if that is below 1.
+    After it, and after the constraints, average <- (1 - share) average + share w for all parameters, if they are to be
+    averaged.
+    """
+
+    clip_norm: float = math.inf
+    clip_slack: float = 0.0
+    averages: bool = False
+
+
+PLAIN_STEP = StepSpec()
+
+
 LayerSpec = DenseSpec | DropoutSpec | BatchNormSpec | LayerNormSpec
 
 
@@ -70,7 +95,8 @@ class Network(Protocol):
     """Weights, optimizer state and the loops over them. W is (n_inputs, n_outputs), b is (n_outputs,); gain, shift and
     running statistics of a normalisation are (n_outputs,).
 
-    X is any real 2-D array, whatever its strides. Targets are intp labels (n,) or floating rows (n, n_outputs);
+    X is any real 2-D array, whatever its strides, or `SparseRows` where the first layer is dense. Targets are intp
+    labels (n,) or floating rows (n, n_outputs);
     weights are float64 (n,) or None.
     """
 
@@ -81,6 +107,7 @@ class Network(Protocol):
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
+        step: StepSpec = ...,
     ) -> None: ...
 
     def get_weights(self) -> list[Array]:
@@ -96,7 +123,7 @@ class Network(Protocol):
         """Replace all of them."""
 
     def get_slots(self) -> list[list[Array]]:
-        """For each state of the optimizer's rule a list like that of `get_weights`."""
+        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         """Replace all of them."""
@@ -115,7 +142,7 @@ class Network(Protocol):
 
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -144,23 +171,31 @@ class Network(Protocol):
 
         `steps_before` numbers the first of these steps among all: with `seed` it decides what dropout draws.
 
-        `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases.
+        `scalars` has a row for each step: those of the rule for all parameters, or for weights, then for biases; and
+        then, where parameters are averaged, the share of the newest.
         """
 
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
 
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int,
     ) -> tuple[float, list[Array]]:
         """The weighted mean with penalties, and its gradients in the order of `get_weights`.
 
         Both as step number `steps_before` would see them; running statistics stay.
         """
 
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._formula.numpy_ import compile_
-from .backend import BatchNormSpec, DenseSpec, DropoutSpec
+from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
 from .random import kept_by_dropout, permutation, uniform
+from .rows import SparseRows
 
 if TYPE_CHECKING:
     from .._formula import Activation, Loss, OptimizerRule
@@ -61,9 +62,14 @@ def first_nonfinite(array: Array, dtype: Any) -> tuple[int, int] | None:
 
 
 @quiet
-def dense_forward(x: Array, w: Array, b: Array, activation: Activation, out: Array, kept: Array | None) -> None:
+def dense_forward(
+    x: Array | SparseRows, w: Array, b: Array, activation: Activation, out: Array, kept: Array | None
+) -> None:
     """out = f(z) with z = x w + b; kept = z or f(z), whichever the derivative reads."""
-    np.matmul(x, w, out=out)
+    if isinstance(x, SparseRows):
+        sparse_product(x, w, out)
+    else:
+        np.matmul(x, w, out=out)
     out += b
     if kept is not None and activation.derivative_of == "input":
         kept[...] = out
@@ -74,7 +80,7 @@ def dense_forward(x: Array, w: Array, b: Array, activation: Activation, out: Arr
 
 @quiet
 def dense_backward(
-    x: Array,
+    x: Array | SparseRows,
     w: Array,
     kept: Array,
     d_out: Array,
@@ -87,8 +93,19 @@ def dense_backward(
     dz = pre_activation_gradient(kept, d_out, activation)
     if dx is not None:
         np.matmul(dz, w.T, out=dx)
-    np.matmul(x.T, dz, out=dw)
+    if isinstance(x, SparseRows):
+        sparse_product(x, dz, dw, transposed=True)
+    else:
+        np.matmul(x.T, dz, out=dw)
     np.sum(dz, axis=0, out=db)
+
+
+def sparse_product(x: SparseRows, right: Array, out: Array, transposed: bool = False) -> None:
+    """out = x right, or x^T right: each element that is stored adds its multiple of one row to another."""
+    rows, columns, values = x.stored()
+    to, source = (columns, rows) if transposed else (rows, columns)
+    out[...] = 0
+    np.add.at(out, to, values[:, None] * right[source])
 
 
 def pre_activation_gradient(kept: Array, d_out: Array, activation: Activation) -> Array:
@@ -148,16 +165,17 @@ class NormalizationPass:
 class DensePass:
     """One pass through a dense layer."""
 
-    def __init__(self, x: Array, parameters: Sequence[Array], layer: DenseSpec) -> None:
+    def __init__(self, x: Array | SparseRows, parameters: Sequence[Array], layer: DenseSpec) -> None:
         self.x, self.layer = x, layer
         self.w, b = parameters
-        self.output = np.empty((len(x), layer.n_outputs), x.dtype)
+        self.output = np.empty((len(x), layer.n_outputs), self.w.dtype)
         self.kept = np.empty_like(self.output)
         dense_forward(x, self.w, b, layer.activation, self.output, self.kept)
 
-    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
-        """Gradients by the input, and by weights with their penalty and biases."""
-        dx, dw, db = np.empty_like(self.x), np.empty_like(self.w), np.empty_like(self.output[0])
+    def backward(self, d_out: Array) -> tuple[Array | None, list[Array]]:
+        """Gradients by the input, unless that is sparse, and by weights with their penalty and biases."""
+        dx = None if isinstance(self.x, SparseRows) else np.empty_like(self.x)
+        dw, db = np.empty_like(self.w), np.empty_like(self.output[0])
         dense_backward(self.x, self.w, self.kept, d_out, self.layer.activation, dx, dw, db)
         kind = self.w.dtype.type
         dw += kind(self.layer.l2) * self.w + kind(self.layer.l1) * np.sign(self.w)
@@ -457,7 +475,9 @@ class Network:
         loss: Loss | None,
         rule: OptimizerRule | None,
         dtype: Any,
+        step: StepSpec = PLAIN_STEP,
     ) -> None:
+        self.around = step
         self.layers = tuple(layers)
         self.loss = loss
         self.rule = rule
@@ -475,6 +495,8 @@ class Network:
                 self.running[k] = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
             self.parameters.append([np.zeros(shape, self.dtype) for shape in shapes])
         self.slots = [[np.zeros_like(w) for w in self.weights] for _ in (rule.states if rule else ())]
+        if step.averages:
+            self.slots.append([np.zeros_like(w) for w in self.weights])
 
     @property
     def weights(self) -> list[Array]:
@@ -514,7 +536,7 @@ class Network:
     @quiet
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -562,7 +584,7 @@ class Network:
         finally:
             self.layers = layers
 
-    def step(self, batch: tuple[Array, Array, Array], moment: Moment, scalars: Array, sums: Array) -> int:
+    def step(self, batch: tuple[Array | SparseRows, Array, Array], moment: Moment, scalars: Array, sums: Array) -> int:
         """One optimizer step on one batch; adds to the epoch's sums. Returns the status of `train`."""
         total = float(batch[2].sum())
         if total == 0.0:
@@ -572,20 +594,46 @@ class Network:
             return 1
         assert self.rule is not None
         status = 0
-        n_scalars = len(self.rule.scalars)
+        n_scalars, n_states = len(self.rule.scalars), len(self.rule.states)
+        share, scalars = (scalars[-1], scalars[:-1]) if self.around.averages else (None, scalars)
         of_weights, of_biases = scalars[:n_scalars], scalars[-n_scalars:]
-        for k, (w, g) in enumerate(zip(self.weights, gradients, strict=True)):
-            states = [slot[k] for slot in self.slots]
+        for k, (w, g) in enumerate(zip(self.weights, self.clipped(gradients), strict=True)):
+            states = [slot[k] for slot in self.slots[:n_states]]
             results = updated(w, g, states, self.rule, of_weights if w.ndim == 2 else of_biases)
             if not np.isfinite(results[0]).all():
                 status = 2
                 continue
             for array, result in zip((w, *states), results, strict=True):
                 array[...] = result
+        self.constrain()
+        if share is not None:
+            for average, w in zip(self.slots[-1], self.weights, strict=True):
+                average[...] = self.dtype.type(1.0 - share) * average + self.dtype.type(share) * w
         if not self.move_running(passes):
             status = 2
         sums += (loss * total, total)
         return status
+
+    def clipped(self, gradients: list[Array]) -> list[Array]:
+        """Gradients times clip_norm / (norm + clip_slack), if that is below 1; the norm is of all of them."""
+        if self.around.clip_norm == np.inf:
+            return gradients
+        squares = [float((g.astype(np.float64) ** 2).sum()) for g in gradients]
+        norm = np.sqrt(sum(squares)) + self.around.clip_slack
+        factor = self.around.clip_norm / norm if norm > self.around.clip_norm else 1.0
+        return [g * self.dtype.type(factor) for g in gradients]
+
+    def constrain(self) -> None:
+        """Weights below zero become zero, then columns that are too long are shortened."""
+        for layer, parameters in zip(self.layers, self.parameters, strict=True):
+            if not isinstance(layer, DenseSpec):
+                continue
+            W = parameters[0]
+            if layer.nonnegative:
+                np.maximum(W, 0, out=W)
+            if layer.max_norm:
+                norms = np.sqrt((W.astype(np.float64) ** 2).sum(axis=0))
+                W *= (layer.max_norm / np.maximum(norms, layer.max_norm)).astype(W.dtype)
 
     def move_running(self, passes: Sequence[Any]) -> bool:
         """Move running means and variances towards the batch's; of a single row no variance can be told.
@@ -606,10 +654,10 @@ class Network:
                 array += self.dtype.type(layer.momentum) * (moment - array)
         return finite
 
-    def forward(self, X: Array, n_layers: int, moment: Moment | None = None) -> list[Any]:
+    def forward(self, X: Array | SparseRows, n_layers: int, moment: Moment | None = None) -> list[Any]:
         """The passes through that many layers; `moment` says when, if the batch is one that is learnt from."""
         passes: list[Any] = []
-        x = X.astype(self.dtype)
+        x: Any = X.astype(self.dtype)
         for k, layer in enumerate(self.layers[:n_layers]):
             if isinstance(layer, DenseSpec):
                 passes.append(DensePass(x, self.parameters[k], layer))
@@ -624,7 +672,7 @@ class Network:
         return passes
 
     def descent(
-        self, X: Array, targets: Array, weights: Array | None, moment: Moment
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, moment: Moment
     ) -> tuple[float, list[Any], list[Array]]:
         """The loss of a batch, the passes through the layers, and the gradients."""
         assert self.loss is not None
@@ -639,7 +687,14 @@ class Network:
 
     @quiet
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int = 1
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int = 1,
     ) -> tuple[float, list[Array]]:
         loss, _, gradients = self.descent(X, targets, weights, Moment(seed, steps_before))
         return loss, gradients
@@ -656,7 +711,7 @@ class Network:
 
     @quiet
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         assert self.loss is not None
         scores = self.forward(X, len(self.layers))[-1].output
@@ -672,7 +727,7 @@ class Network:
         )
 
     @quiet
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None:
         result = self.forward(X, layer + 1)[-1].output
         if link and self.loss is not None and layer == len(self.layers) - 1:
             grouped = result.reshape(len(result), -1, self.loss.outputs_per_target)

@@ -4,14 +4,14 @@ from .engine cimport block_function, kernel_table, loss_plan, matrix, row_link, 
 
 
 cdef const kernel_table *table_for(dtype) except NULL
-cdef block_function activation_block(const kernel_table *table, str name) except? NULL
-cdef block_function derivative_block(const kernel_table *table, str name) except? NULL
+cdef block_function activation_block(const kernel_table *table, activation) except? NULL
+cdef block_function derivative_block(const kernel_table *table, activation) except? NULL
 cdef block_function link_block(const kernel_table *table, str name) except? NULL
 cdef row_link row_link_of(const kernel_table *table, str name)
 cdef object scalars_of(declared, dtype, Py_ssize_t n_outputs=*)
 cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *
-cdef block_function loss_block(const kernel_table *table, str name) except NULL
-cdef block_function update_block(const kernel_table *table, str name) except NULL
+cdef block_function loss_block(const kernel_table *table, loss) except NULL
+cdef block_function update_block(const kernel_table *table, rule) except NULL
 
 
 cdef class Source:

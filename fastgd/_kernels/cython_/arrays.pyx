@@ -10,6 +10,8 @@ cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
+from ...optional import import_optional
+
 from .engine cimport instruction_set as instruction_set_row
 from .engine cimport (
     ELEMENTWISE,
@@ -75,21 +77,34 @@ cdef const kernel_table *table_for(dtype) except NULL:
     return _chosen.float32 if np.dtype(dtype).itemsize == 4 else _chosen.float64
 
 
-cdef const named_blocks *_find(const named_blocks *blocks, Py_ssize_t count, str kind, str name) except NULL:
+cdef const named_blocks *_find(const named_blocks *blocks, Py_ssize_t count, str name) except NULL:
     for k in range(count):
         if blocks[k].name.decode() == name:
             return &blocks[k]
-    raise LookupError(f"{kind} {name!r}: got a formula that is not built in, expected one of "
-                      f"{', '.join(blocks[k].name.decode() for k in range(count))}; pass backend='numpy', which takes any")
+    raise LookupError(f"{name!r}: got no formula of this build, expected one of "
+                      f"{', '.join(blocks[k].name.decode() for k in range(count))}; build fastgd anew")
 
 
-cdef block_function activation_block(const kernel_table *table, str name) except? NULL:
+cdef block_function _rendered(const kernel_table *table, declared, block) except NULL:
+    """The block function of a user's own formula: compiled by Numba, and there as long as the process."""
+    import_optional("numba", f"{declared.kind} {declared.formula.name!r} in backend 'cython'")
+    from ..._formula import numba_
+
+    cdef uintptr_t address = numba_.block(block, "float32" if table.real_size == 4 else "float64").address
+    return <block_function>address
+
+
+cdef block_function activation_block(const kernel_table *table, activation) except? NULL:
     """The block function of an activation; NULL for linear, which leaves its tile alone."""
-    return NULL if name == "linear" else _find(table.activations, table.n_activations, "activation", name).block
+    if not activation.built_in:
+        return _rendered(table, activation, activation.forward_block)
+    return NULL if activation.name == "linear" else _find(table.activations, table.n_activations, activation.name).block
 
 
-cdef block_function derivative_block(const kernel_table *table, str name) except? NULL:
-    return NULL if name == "linear" else _find(table.activations, table.n_activations, "activation", name).derivative
+cdef block_function derivative_block(const kernel_table *table, activation) except? NULL:
+    if not activation.built_in:
+        return _rendered(table, activation, activation.derivative_block)
+    return NULL if activation.name == "linear" else _find(table.activations, table.n_activations, activation.name).derivative
 
 
 cdef block_function link_block(const kernel_table *table, str name) except? NULL:
@@ -97,8 +112,8 @@ cdef block_function link_block(const kernel_table *table, str name) except? NULL
     if name == "linear" or row_link_of(table, name) != NULL:
         return NULL
     if name == "sigmoid":
-        return activation_block(table, name)
-    return _find(table.elementary, table.n_elementary, "link", name).block
+        return _find(table.activations, table.n_activations, name).block
+    return _find(table.elementary, table.n_elementary, name).block
 
 
 cdef row_link row_link_of(const kernel_table *table, str name):
@@ -121,7 +136,7 @@ cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *:
     plan.kind, plan.elementwise, plan.rowwise, plan.scalars = ELEMENTWISE, NULL, NULL, NULL
     plan.compares_rows = loss.compares_rows
     if not loss.rowwise:
-        plan.elementwise = loss_block(table, loss.name)
+        plan.elementwise = loss_block(table, loss)
         return plan
     # Without smoothing and weights it has a kernel of its own, that is quicker.
     plan.kind = SOFTMAX_CROSS_ENTROPY if loss.is_default and loss.name == "softmax_cross_entropy" else ROWWISE
@@ -131,12 +146,12 @@ cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *:
     return plan
 
 
-cdef block_function loss_block(const kernel_table *table, str name) except NULL:
-    return _find(table.losses, table.n_losses, "loss", name).block
+cdef block_function loss_block(const kernel_table *table, loss) except NULL:
+    return _find(table.losses, table.n_losses, loss.name).block if loss.built_in else _rendered(table, loss, loss.block)
 
 
-cdef block_function update_block(const kernel_table *table, str name) except NULL:
-    return _find(table.optimizers, table.n_optimizers, "optimizer", name).block
+cdef block_function update_block(const kernel_table *table, rule) except NULL:
+    return _find(table.optimizers, table.n_optimizers, rule.name).block if rule.built_in else _rendered(table, rule, rule.block)
 
 
 cdef int _code_of(const char *format, Py_ssize_t itemsize) except -1:
@@ -290,7 +305,7 @@ cdef const char *_end(Source source):
 def elementary(str name, x):
     """A function of one argument, as the formulas have it, of a contiguous float32 or float64 array."""
     cdef const kernel_table *table = table_for(x.dtype)
-    cdef block_function function = _find(table.elementary, table.n_elementary, "function", name).block
+    cdef block_function function = _find(table.elementary, table.n_elementary, name).block
     y = np.empty_like(x)
     cdef void *arrays[2]
     arrays[0], arrays[1] = <void *><uintptr_t>x.ctypes.data, <void *><uintptr_t>y.ctypes.data

@@ -36,6 +36,37 @@ typedef struct {
     int element_type;
 } source_array;
 
+/* A user's rows of which only some elements are stored: row i has values[starts[i]] .. values[starts[i + 1] - 1]. */
+typedef struct {
+    const char *values;
+    int element_type;
+    const void *columns;                   /* int64_t if they are wide, else int32_t */
+    int wide_columns;
+    const ptrdiff_t *starts;
+} sparse_source;
+
+/* The elements of a batch of such rows, by rows and, where it is learnt from, by columns. */
+typedef struct {
+    ptrdiff_t *row_start;
+    uint32_t *column;                       /* of each element, as are slot and value */
+    uint32_t *slot;                         /* the number of its column among the live ones */
+    void *value;                            /* REAL */
+    ptrdiff_t live;                         /* columns that the batch has; their numbers, in the order they turn up: */
+    uint32_t *live_column;
+    ptrdiff_t *column_start;
+    uint32_t *row;
+    void *value_by_column;                  /* REAL */
+    uint32_t *number;                       /* of each column of X: 1 + that among the live ones, or 0 */
+} sparse_batch;
+
+/* Steps that columns without a gradient have yet to take. */
+typedef struct {
+    uint32_t *taken;                        /* of each column of X: steps of the history that its weights have behind them */
+    void *scalars;                          /* REAL: FASTGD_MAX_SCALARS for each step, those of weights */
+    ptrdiff_t steps, room;
+    int at_once;                            /* each step is taken by all columns before the next */
+} step_history;
+
 enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
 
 typedef struct {
@@ -54,6 +85,9 @@ typedef struct {
     const void *activation_scalars;
     int keeps_output;
     double l1, l2;
+    int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
+    double max_norm;
+    matrix average;                         /* like weight; where weights are averaged */
     uint32_t dropped;                       /* DROPOUT: of 2^32 elements */
     double kept_scale;                      /* DROPOUT: what the others are multiplied by */
     double eps, momentum;                   /* normalisations; momentum: the share of the newest batch in the running statistics */
@@ -134,6 +168,8 @@ enum train_status { DONE, NONFINITE_LOSS, NONFINITE_WEIGHTS };
 typedef struct {
     int kind;
     source_array x, y;                      /* y: target values; unused with labels */
+    int is_sparse;                          /* the rows are in the place of x */
+    sparse_source rows;
     const ptrdiff_t *labels;
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
@@ -141,7 +177,7 @@ typedef struct {
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
-    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted */
+    const double *scalars;                  /* TRAIN: (n_steps, n_scalars), those of the biases counted; then newest_share */
     ptrdiff_t n_scalars;
     double *losses;                         /* TRAIN: for each epoch touched the sum of w l, and of w */
     ptrdiff_t layer;                        /* PREDICT: the last layer to run */
@@ -154,6 +190,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
+    double newest_share;                    /* of this step's weights in their average */
     int stop, status;
     ptrdiff_t done;
     int nonfinite_weights;
@@ -169,11 +206,18 @@ typedef struct {
     block_function link;                    /* of one score; both are NULL for linear */
     row_link row_link;
     ptrdiff_t outputs_per_target;
+    double clip_norm, clip_slack;           /* gradients are multiplied by clip_norm / (norm + clip_slack) where that is below 1 */
+    double *squares;                        /* of the gradients, one sum a unit of weights; NULL: no clipping by the norm */
+    int averages, constrains;               /* whether weights are averaged, and whether some layer has a constraint */
     int by_class, by_sides, penalized;      /* what is correct: the largest score at the label, each score's side of zero */
     update_rule rule;
-    double rule_scalars[2 * FASTGD_MAX_SCALARS];    /* as REAL: of the weights, and of the biases if they have others */
+    double rule_scalars[2 * FASTGD_MAX_SCALARS + 1];    /* as REAL: of the weights, and of the biases if they have others */
     ptrdiff_t capacity;                     /* rows that the buffers below have room for */
-    matrix input;
+    matrix input;                           /* without memory where all that was read is sparse */
+    sparse_batch batch;
+    step_history history;
+    int rests;                              /* the rule leaves weights without a gradient alone if these scalars are zero: */
+    ptrdiff_t n_drawing, drawing[2];
     target_rows target;
     ptrdiff_t *batch_labels;
     void *row_scale;                        /* REAL: weight of each row over the batch's total */
@@ -192,6 +236,8 @@ typedef struct {
 
     /* One member's part of net->job. */
     void (*work)(network *net, int member);
+    /* What columns without a gradient are owed is given to them. */
+    void (*settle)(network *net);
 
     /* Moving rows between a user's arrays and panels.  order: NULL or the row to read for each row written. */
     void (*gather)(const source_array *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t last, matrix *to);

@@ -49,6 +49,32 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t column_stride
         int element_type
 
+    ctypedef struct sparse_source:
+        const char *values
+        int element_type
+        const void *columns
+        int wide_columns
+        const Py_ssize_t *starts
+
+    ctypedef struct sparse_batch:
+        Py_ssize_t *row_start
+        uint32_t *column
+        uint32_t *slot
+        void *value
+        Py_ssize_t live
+        uint32_t *live_column
+        Py_ssize_t *column_start
+        uint32_t *row
+        void *value_by_column
+        uint32_t *number
+
+    ctypedef struct step_history:
+        uint32_t *taken
+        void *scalars
+        Py_ssize_t steps
+        Py_ssize_t room
+        int at_once
+
     ctypedef struct dense_layer:
         int kind
         int passes_back
@@ -67,6 +93,9 @@ cdef extern from "engine.h" nogil:
         int keeps_output
         double l1
         double l2
+        int nonnegative
+        double max_norm
+        matrix average
         uint32_t dropped
         double kept_scale
         double eps
@@ -122,6 +151,8 @@ cdef extern from "engine.h" nogil:
         int kind
         source_array x
         source_array y
+        int is_sparse
+        sparse_source rows
         const Py_ssize_t *labels
         const double *weights
         Py_ssize_t n_rows
@@ -159,6 +190,11 @@ cdef extern from "engine.h" nogil:
         block_function link
         row_link row_link
         Py_ssize_t outputs_per_target
+        double clip_norm
+        double clip_slack
+        double *squares
+        int averages
+        int constrains
         int by_class
         int by_sides
         int penalized
@@ -166,6 +202,11 @@ cdef extern from "engine.h" nogil:
         double *rule_scalars
         Py_ssize_t capacity
         matrix input
+        sparse_batch batch
+        step_history history
+        int rests
+        Py_ssize_t n_drawing
+        Py_ssize_t *drawing
         target_rows target
         Py_ssize_t *batch_labels
         void *row_scale
@@ -183,6 +224,7 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t real_size
         Py_ssize_t panel_width
         void work(network *, int) noexcept nogil
+        void settle(network *) noexcept nogil
         void gather(const source_array *, const Py_ssize_t *, Py_ssize_t, Py_ssize_t, matrix *) noexcept nogil
         void scatter(const matrix *, Py_ssize_t, Py_ssize_t, char *, Py_ssize_t, Py_ssize_t) noexcept nogil
         int holds_labels(const source_array *, Py_ssize_t, Py_ssize_t) noexcept nogil

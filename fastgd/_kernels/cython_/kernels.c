@@ -72,6 +72,7 @@ const kernel_table KERNEL_TABLE = {
     .real_size = sizeof(REAL),
     .panel_width = PANEL_WIDTH,
     .work = work,
+    .settle = settle_network,
     .gather = gather,
     .scatter = scatter,
     .holds_labels = holds_labels,

@@ -45,7 +45,7 @@ INLINE narrow_layer narrow_layer_of(const dense_layer *layer, const matrix *inpu
 
 INLINE int is_narrow(const network *net)
 {
-    if (net->barrier.size > 1 || net->n_layers > MOST_NARROW_LAYERS || net->n_inputs > PANEL_WIDTH)
+    if (net->barrier.size > 1 || net->n_layers > MOST_NARROW_LAYERS || net->n_inputs > PANEL_WIDTH || net->job.is_sparse)
         return 0;
     for (ptrdiff_t k = 0; k < net->n_layers; k++)
         if (net->layers[k].kind != DENSE || net->layers[k].n_outputs > PANEL_WIDTH)

@@ -4,7 +4,10 @@ from typing import Any
 import numpy
 
 from ..._formula import Loss, OptimizerRule
-from ..backend import Array, LayerSpec
+from ..backend import Array, LayerSpec, StepSpec
+from ..rows import SparseRows
+
+RESTING_RULES: tuple[str, ...]
 
 class Network:
     @property
@@ -14,7 +17,13 @@ class Network:
     @property
     def dtype(self) -> numpy.dtype[Any]: ...
     def __init__(
-        self, n_inputs: int, layers: Sequence[LayerSpec], loss: Loss | None, rule: OptimizerRule | None, dtype: Any
+        self,
+        n_inputs: int,
+        layers: Sequence[LayerSpec],
+        loss: Loss | None,
+        rule: OptimizerRule | None,
+        dtype: Any,
+        step: StepSpec = ...,
     ) -> None: ...
     def get_weights(self) -> list[Array]: ...
     def set_weights(self, weights: Iterable[Array]) -> None: ...
@@ -27,7 +36,7 @@ class Network:
     def takes_output(self, X: Any, out: Any, layer: int) -> bool: ...
     def train(
         self,
-        X: Array,
+        X: Array | SparseRows,
         targets: Array,
         weights: Array | None,
         *,
@@ -41,11 +50,20 @@ class Network:
         scalars: Array,
         losses: Array,
         n_threads: int,
+        order: Array | None = None,
+        penalty_scale: float = 1.0,
     ) -> tuple[int, int]: ...
     def evaluate(
-        self, X: Array, targets: Array, weights: Array | None, *, n_threads: int
+        self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]: ...
     def loss_and_gradients(
-        self, X: Array, targets: Array, weights: Array | None, *, seed: int, steps_before: int, n_threads: int
+        self,
+        X: Array | SparseRows,
+        targets: Array,
+        weights: Array | None,
+        *,
+        seed: int,
+        steps_before: int,
+        n_threads: int,
     ) -> tuple[float, list[Array]]: ...
-    def predict(self, X: Array, out: Array, *, link: bool, layer: int, n_threads: int) -> None: ...
+    def predict(self, X: Array | SparseRows, out: Array, *, link: bool, layer: int, n_threads: int) -> None: ...

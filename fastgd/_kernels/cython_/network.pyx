@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from ..rows import SparseRows
 from .arrays cimport (
     Panels,
     Sink,
@@ -56,10 +58,23 @@ from .engine cimport (
     matrix,
     network,
     parts_of,
+    sparse_batch,
     transposed_rows,
 )
 
+from ..backend import PLAIN_STEP
+
+# Rules that leave a weight and its states alone where there is no gradient, unless decay draws the weight to zero.
+RESTING_RULES = ("sgd", "adagrad")
+
 cdef enum:
+    # Steps that columns of a sparse X may be behind: the table of their scalars stays in the L2 cache.
+    HISTORY_STEPS = 2048
+    # Bytes of a column's weights below which steps are not put off, unless they can be left out: a call for each of them
+    # takes longer than to go through all columns together.
+    NARROW_COLUMN = 64
+    # Rows of a sparse batch that is not cut into parts: their gradients would be stored whole.
+    MOST_SPARSE_ROWS = 4096
     # Rows at a time where only the forward pass runs: whole tiles, of 14 rows or of 6. With 256, inputs of 784 columns and
     # the weights of 256 units do not find room in an L2 cache of 1 MB together, and 1,024 rows take 3 % longer.
     PREDICT_ROWS = 126
@@ -83,6 +98,10 @@ class _Gate:
         self.opened, self.admits = threading.Event(), False
 
 
+cdef void *_address(array):
+    return <void *><size_t>array.ctypes.data
+
+
 cdef class Network:
     """Parameters, buffers and schedules of a stack of layers; see the backend contract in ``fastgd._kernels``."""
 
@@ -94,26 +113,29 @@ cdef class Network:
     cdef readonly object dtype
     cdef list specs, owned, buffers, learning
     cdef cython.pymutex lock
-    cdef object order_memory, label_memory
+    cdef object order_memory, label_memory, sparse_memory, sparse_buffers, row_starts
+    cdef Py_ssize_t most_dense_rows, sparse_room
     cdef bint takes_labels, has_gradients, passes_back
     cdef int target_kind
 
-    def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype):
+    def __cinit__(self, Py_ssize_t n_inputs, layers, loss, rule, dtype, step=PLAIN_STEP):
         self.dtype = np.dtype(dtype)
         self.table = table_for(self.dtype)
         self.n_inputs = self.at.n_inputs = n_inputs
         self.n_layers = self.at.n_layers = len(layers)
-        self.at.most_rows = FASTGD_MOST_ROWS
+        self.most_dense_rows = FASTGD_MOST_ROWS
         self.specs, self.owned, self.buffers = list(layers), [], []
         self.at.layers = <dense_layer *>calloc(self.n_layers, sizeof(dense_layer))
         if self.at.layers == NULL:
             raise MemoryError(f"{self.n_layers} layers")
         self._take_rule(rule)
+        self._take_step(step)
         learns = False
         for k in range(self.n_layers):
             n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
             learns = learns or self.at.layers[k].kind != DROPOUT
         self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
+        self._make_squares()
         self.n_targets = n_inputs   # By now those of the loss.
         self._take_loss(loss)
 
@@ -133,7 +155,7 @@ cdef class Network:
         self.at.link, self.at.row_link = link_block(self.table, loss.link), row_link_of(self.table, loss.link)
         self.at.outputs_per_target = loss.outputs_per_target
         if loss.compares_rows:
-            self.at.most_rows = WHOLE_BATCH
+            self.most_dense_rows = WHOLE_BATCH
 
     cdef object _take_rule(self, rule):
         if rule is None:
@@ -141,9 +163,27 @@ cdef class Network:
         if len(rule.states) > FASTGD_MAX_STATES or len(rule.scalars) > FASTGD_MAX_SCALARS:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
-        self.at.rule.update = update_block(self.table, rule.name)
+        self.at.rule.update = update_block(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
+        self.at.rests = rule.formula.name in RESTING_RULES
+        for name in ("coupled", "decay"):
+            if name in rule.scalars:
+                self.at.drawing[self.at.n_drawing] = rule.scalars.index(name)
+                self.at.n_drawing += 1
+
+    cdef object _take_step(self, step):
+        """What is done in a step besides the rule; before the layers are taken."""
+        self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
+
+    cdef object _make_squares(self):
+        """Room for what clipping by the norm adds up."""
+        if self.at.clip_norm == INFINITY:
+            return
+        units = sum(self.table.weight_units(&self.at.layers[k]) for k in self.learning)
+        squares = np.zeros(units)
+        self.owned.append(squares)
+        self.at.squares = <double *><size_t>squares.ctypes.data
 
     cdef Py_ssize_t _take_layer(self, dense_layer *layer, spec, Py_ssize_t n_inputs, bint passes_back) except -1:
         """Returns the number of its outputs."""
@@ -156,11 +196,13 @@ cdef class Network:
         if layer.kind == DENSE:
             layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
             layer.l1, layer.l2 = spec.l1, spec.l2
+            layer.nonnegative, layer.max_norm = spec.nonnegative, spec.max_norm
+            self.at.constrains = self.at.constrains or spec.nonnegative or spec.max_norm != 0
             self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
         else:
             layer.eps = spec.eps
         if layer.kind == BATCH_NORM:
-            layer.momentum, self.at.most_rows = spec.momentum, WHOLE_BATCH
+            layer.momentum, self.most_dense_rows = spec.momentum, WHOLE_BATCH
             layer.running, layer.moments = self._own(2, n_inputs), self._own(2, n_inputs)
         self._take_parameters(layer)
         self._take_activation(layer, spec.activation)
@@ -171,12 +213,14 @@ cdef class Network:
         layer.weight = self._own(layer.n_inputs + 1, layer.n_outputs)
         for k in range(self.at.rule.n_states):
             layer.state[k] = self._own(layer.n_inputs + 1, layer.n_outputs)
+        if self.at.averages:
+            layer.average = self._own(layer.n_inputs + 1, layer.n_outputs)
         if layer.kind == DENSE and layer.passes_back and not self.table.is_beyond_cache(layer):
             layer.transposed = self._own(transposed_rows(layer.n_outputs), layer.n_inputs)
 
     cdef object _take_activation(self, dense_layer *layer, activation):
-        layer.activate = activation_block(self.table, activation.name)
-        layer.differentiate = derivative_block(self.table, activation.name)
+        layer.activate = activation_block(self.table, activation)
+        layer.differentiate = derivative_block(self.table, activation)
         layer.keeps_output = layer.activate == NULL or activation.derivative_of == "output"
         layer.activation_scalars = self._own_scalars(activation)
 
@@ -215,14 +259,22 @@ cdef class Network:
         self.table.gather(&rows.at, NULL, row, row + rows.rows, at)
         return row + rows.rows
 
+    cdef object _settle(self):
+        """Give columns of a sparse X what they are owed by steps they had no part in."""
+        if self.at.history.steps > 0:
+            with nogil:
+                self.table.settle(&self.at)
+
     def get_weights(self):
         """Fresh copies: [W1, b1, W2, ...], with gain and shift of a normalisation in its place."""
         with self.lock:
+            self._settle()
             return [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].weight)]
 
     def set_weights(self, weights):
         """Replace all of them, one after the other, by real numbers of any dtype; a matrix may come in pieces."""
         with self.lock:
+            self._settle()
             given = iter(weights)
             for k in self.learning:
                 self._write(self.at.layers[k].weight, next(given), next(given))
@@ -242,18 +294,24 @@ cdef class Network:
                     self._write(self.at.layers[k].running, next(given), next(given))
 
     def get_slots(self):
-        """For each state of the optimizer's rule a list like that of `get_weights`."""
+        """For each state of the rule, and then for the average if there is one, a list like that of `get_weights`."""
         with self.lock:
-            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].state[s])]
-                    for s in range(self.at.rule.n_states)]
+            self._settle()
+            return [[a for k in self.learning for a in self._read(&self.at.layers[k], self._slot(k, s))]
+                    for s in range(self.at.rule.n_states + self.at.averages)]
+
+    cdef matrix _slot(self, Py_ssize_t k, Py_ssize_t s):
+        """A state of layer k, or after the last one the average."""
+        return self.at.layers[k].state[s] if s < self.at.rule.n_states else self.at.layers[k].average
 
     def set_slots(self, slots):
         """Replace all of them."""
         with self.lock:
-            for s in range(self.at.rule.n_states):
+            self._settle()
+            for s in range(self.at.rule.n_states + self.at.averages):
                 given = iter(slots[s])
                 for k in self.learning:
-                    self._write(self.at.layers[k].state[s], next(given), next(given))
+                    self._write(self._slot(k, s), next(given), next(given))
 
     # Buffers -----------------------------------------------------------------------------------------------------
 
@@ -267,17 +325,25 @@ cdef class Network:
         self.buffers.append(panels)
         return panels.at
 
-    cdef object _reserve(self, Py_ssize_t rows, bint backward):
-        """Make room for the activations of so many rows, and for their gradients if a backward pass will run.
+    cdef object _reserve(self, Py_ssize_t rows, bint backward, X):
+        """Make room for the activations of so many rows of X, and for their gradients if a backward pass will run.
 
         Should memory run out on the way, the network has room for nothing, and says so: the next call begins anew.
         """
+        self._reserve_rows(rows, backward, not isinstance(X, SparseRows))
+        if isinstance(X, SparseRows):
+            self._reserve_elements(X.most_stored(self.at.capacity))
+
+    cdef object _reserve_rows(self, Py_ssize_t rows, bint backward, bint dense):
         cdef dense_layer *layer
-        if rows <= self.at.capacity and (self.passes_back or not backward):
+        dense = dense or self.at.input.data != NULL
+        if rows <= self.at.capacity and (self.passes_back or not backward) and dense == (self.at.input.data != NULL):
             return
         rows, backward = max(rows, self.at.capacity), backward or self.passes_back
         self.buffers, self.at.capacity, self.passes_back = [], 0, False
-        self.at.input = self._buffer(rows, self.n_inputs)
+        self.at.input.data = NULL
+        if dense:
+            self.at.input = self._buffer(rows, self.n_inputs)
         widest = 0
         for k in range(self.n_layers):
             layer = &self.at.layers[k]
@@ -300,6 +366,30 @@ cdef class Network:
         self.at.row_losses = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.row_weights = <double *><size_t>self._bytes(rows * sizeof(double))
         self.at.capacity, self.passes_back = rows, backward
+
+    cdef object _reserve_elements(self, Py_ssize_t elements):
+        """Make room for so many elements of a sparse batch, and at first for what is kept of each column."""
+        cdef sparse_batch *batch = &self.at.batch
+        if self.sparse_memory is None:
+            columns = np.zeros((2, self.n_inputs), np.uint32)
+            scalars = np.zeros((HISTORY_STEPS, FASTGD_MAX_SCALARS), self.dtype)
+            batch.number, self.at.history.taken = <uint32_t *>_address(columns[0]), <uint32_t *>_address(columns[1])
+            self.at.history.scalars, self.at.history.room = _address(scalars), HISTORY_STEPS
+            self.sparse_memory = columns, scalars
+        rows = np.zeros(self.at.capacity + 1, np.intp)
+        batch.row_start = <Py_ssize_t *>_address(rows)
+        if elements > self.sparse_room or self.sparse_buffers is None:
+            self.sparse_room = elements
+            whole, starts = np.zeros((4, elements + 1), np.uint32), np.zeros(elements + 3, np.intp)
+            values = np.zeros((2, elements + 1), self.dtype)
+            self.sparse_memory[0][0] = 0
+            batch.live = 0
+            batch.column, batch.slot = <uint32_t *>_address(whole[0]), <uint32_t *>_address(whole[1])
+            batch.live_column, batch.row = <uint32_t *>_address(whole[2]), <uint32_t *>_address(whole[3])
+            batch.column_start = <Py_ssize_t *>_address(starts)
+            batch.value, batch.value_by_column = _address(values[0]), _address(values[1])
+            self.sparse_buffers = whole, starts, values
+        self.row_starts = rows
 
     cdef object _share_deltas(self, Py_ssize_t rows, Py_ssize_t widest):
         """Gradients of pre-activations: neighbouring layers take turns on two buffers."""
@@ -343,6 +433,21 @@ cdef class Network:
         return (self._takes_features(x) and to is not None and lie_apart(x, to)
                 and holds_results(to, x.rows, self.at.layers[layer].n_outputs, self.table.real_size))
 
+    cdef object _hold(self, X):
+        """Make X the rows of the job; returns what must be held until it is done."""
+        cdef Source x, values, columns, starts
+        self.at.job.is_sparse = isinstance(X, SparseRows)
+        if not self.at.job.is_sparse:
+            x = Source(X)
+            self.at.job.x, self.at.job.n_rows = x.at, x.rows
+            return x
+        values, columns, starts = Source(X.values), Source(X.columns), Source(X.starts)
+        self.at.job.n_rows = starts.rows - 1
+        self.at.job.rows.values, self.at.job.rows.element_type = values.at.data, values.at.element_type
+        self.at.job.rows.columns, self.at.job.rows.wide_columns = columns.at.data, columns.buffer.itemsize == 8
+        self.at.job.rows.starts = <const Py_ssize_t *>starts.at.data
+        return values, columns, starts
+
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
               Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
               double penalty_scale=1.0):
@@ -350,31 +455,47 @@ cdef class Network:
 
         Rows come in the order given instead of a shuffled one, and penalties are `penalty_scale` times theirs.
         """
-        cdef Source x = Source(X), scalar_table = Source(scalars), given = None if order is None else Source(order)
+        cdef Source scalar_table = Source(scalars), given = None if order is None else Source(order)
         cdef Sink loss_sums = Sink(losses)
-        cdef Py_ssize_t parts = parts_of(batch_size, self.at.most_rows)
+        cdef Py_ssize_t parts
         with self.lock:
-            self._reserve(parts_of(batch_size, parts), True)
-            if parts > 1:
+            held = self._hold(X)
+            parts = self._parts(batch_size)
+            if not self.at.job.is_sparse or self._settles_at_once():
+                self._settle()
+            self._reserve(parts_of(batch_size, parts), True, X)
+            if parts > 1 or self.at.squares != NULL:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
-            self.at.order = self._order_of(x.rows) if self.at.job.draws_order else NULL
+            self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
             if given is not None:
                 self.at.order = <Py_ssize_t *>given.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
-            self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(x.rows, batch_size)
+            self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(self.at.job.n_rows, batch_size)
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
             self.at.job.epoch = self.at.job.first_epoch = epoch
             self.at.job.n_scalars = scalar_table.columns
             self.at.rule.bias_scalars = self.at.rule.scalars
-            if scalar_table.columns > self.n_scalars:
+            if scalar_table.columns - self.at.averages > self.n_scalars:
                 self.at.rule.bias_scalars = <char *>self.at.rule.scalars + self.n_scalars * self.table.real_size
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
             self._scale_penalties(penalty_scale)
-            self._run(TRAIN, x, targets, weights, n_threads, 3.0 * batch_size * n_steps)
+            self._run(TRAIN, held, targets, weights, n_threads, 3.0 * batch_size * n_steps)
             self._scale_penalties(1.0)
             return self.at.now.status, self.at.now.done
+
+    cdef Py_ssize_t _parts(self, Py_ssize_t rows):
+        """Into how many parts a batch of the job goes."""
+        self.at.most_rows = max(self.most_dense_rows, MOST_SPARSE_ROWS) if self.at.job.is_sparse else self.most_dense_rows
+        return parts_of(rows, self.at.most_rows)
+
+    cdef bint _settles_at_once(self):
+        """Whether no column of a sparse X may be behind: something is done to all of them, or it would take longer."""
+        narrow = self.at.layers[0].n_outputs * self.table.real_size < NARROW_COLUMN
+        whole = self.at.squares != NULL or self.at.averages or self.at.constrains
+        self.at.history.at_once = narrow or whole or self.specs[0].l1 != 0 or self.specs[0].l2 != 0
+        return self.at.history.at_once
 
     cdef object _scale_penalties(self, double scale):
         for k, spec in enumerate(self.specs):
@@ -383,23 +504,24 @@ cdef class Network:
 
     def evaluate(self, X, targets, weights, *, int n_threads):
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
-        cdef Source x = Source(X)
         with self.lock:
-            self._reserve(x.rows if self.at.loss.compares_rows else min(x.rows, PREDICT_ROWS), False)
-            self._run(EVALUATE, x, targets, weights, n_threads, x.rows)
+            held = self._hold(X)
+            self._settle()
+            self._reserve(len(X) if self.at.loss.compares_rows else min(len(X), PREDICT_ROWS), False, X)
+            self._run(EVALUATE, held, targets, weights, n_threads, len(X))
             correct = self.at.now.correct_sum if self.at.by_class or self.at.by_sides else float("nan")
             return self.at.now.loss_sum, self.at.now.total_weight, correct
 
     def loss_and_gradients(self, X, targets, weights, *, uint64_t seed, uint64_t steps_before, int n_threads):
         """The weighted mean with penalties, and its gradients in the order of `get_weights`."""
-        cdef Source x = Source(X)
-        cdef Py_ssize_t parts = parts_of(x.rows, self.at.most_rows)
         cdef double loss = 0
         with self.lock:
-            self._reserve(parts_of(x.rows, parts), True)
+            held = self._hold(X)
+            self._settle()
+            self._reserve(parts_of(len(X), self._parts(len(X))), True, X)
             self._keep_gradients()
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
-            self._run(GRADIENTS, x, targets, weights, n_threads, 3.0 * x.rows)
+            self._run(GRADIENTS, held, targets, weights, n_threads, 3.0 * len(X))
             gradients = [a for k in self.learning for a in self._read(&self.at.layers[k], self.at.layers[k].gradient)]
             loss = self.at.now.loss_sum / self.at.now.total_weight
         if self.at.penalized:
@@ -412,14 +534,15 @@ cdef class Network:
 
     def predict(self, X, out, *, bint link, Py_ssize_t layer, int n_threads):
         """Write the activations of a layer to `out`; of the last one with the loss's link if asked."""
-        cdef Source x = Source(X)
         cdef Sink result = Sink(out)
         with self.lock:
-            self._reserve(min(x.rows, PREDICT_ROWS), False)
+            held = self._hold(X)
+            self._settle()
+            self._reserve(min(len(X), PREDICT_ROWS), False, X)
             self.at.job.layer, self.at.job.link = layer, link
             self.at.job.out = <char *>result.buffer.buf
             self.at.job.out_row_stride, self.at.job.out_column_stride = result.buffer.strides[0], result.buffer.strides[1]
-            self._run(PREDICT, x, None, None, n_threads, x.rows)
+            self._run(PREDICT, held, None, None, n_threads, len(X))
 
     cdef Py_ssize_t *_order_of(self, Py_ssize_t n_rows) except NULL:
         """Memory for the order of so many rows."""
@@ -437,10 +560,10 @@ cdef class Network:
         self.table.gather_labels(&y.at, y.rows, <Py_ssize_t *>labels.buffer.buf)
         return <const Py_ssize_t *>labels.buffer.buf
 
-    cdef object _run(self, int kind, Source x, targets, weights, int n_threads, double passes):
+    cdef object _run(self, int kind, held, targets, weights, int n_threads, double passes):
         """Hold the arrays, gather the team, run the job: so many passes of one row through all the weights."""
         cdef Source y, row_weights
-        self.at.job.kind, self.at.job.n_rows, self.at.job.x = kind, x.rows, x.at
+        self.at.job.kind = kind
         if kind != TRAIN:
             self.at.order = NULL
         self.at.job.labels = NULL

@@ -86,6 +86,7 @@ typedef struct {
     const multiply_rows *multiply_rows;
     const multiply_columns *multiply_columns;
     void (*sum_columns)(ptrdiff_t depth, const REAL *right, const REAL *start, REAL *sums);
+    void (*sum_rows_at)(ptrdiff_t depth, const REAL *value, const uint32_t *at, const REAL *right, const REAL *start, REAL *out);
 } tile_functions;
 
 #define TILE_BYTES 16

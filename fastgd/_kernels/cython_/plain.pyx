@@ -96,8 +96,8 @@ cdef class _Layer:
     def __cinit__(self, Py_ssize_t n_inputs, Py_ssize_t n_outputs, activation, dtype):
         self.table, self.arena = table_for(dtype), _arena()
         self.at.n_inputs, self.at.n_outputs = n_inputs, n_outputs
-        self.at.activate = activation_block(self.table, activation.name)
-        self.at.differentiate = derivative_block(self.table, activation.name)
+        self.at.activate = activation_block(self.table, activation)
+        self.at.differentiate = derivative_block(self.table, activation)
         self.at.keeps_output = self.at.activate == NULL or activation.derivative_of == "output"
         self.scalars = scalars_of(activation, dtype)
         self.at.activation_scalars = <const void *><size_t>self.scalars.ctypes.data
@@ -212,7 +212,7 @@ def parameter_update(w, g, states, rule, scalars):
 
     Contract: w[...] g[...] states[...]* -> w[...] states[...]*
     """
-    cdef block_function update = update_block(table_for(w.dtype), rule.name)
+    cdef block_function update = update_block(table_for(w.dtype), rule)
     cdef void *arrays[2 + FASTGD_MAX_STATES]
     cdef Py_ssize_t size = w.size
     real_scalars = np.ascontiguousarray(scalars, w.dtype)

@@ -16,6 +16,8 @@
 #include "narrow.h"
 #include "normalization.h"
 #include "philox.h"
+#include "sparse.h"
+#include "whole_step.h"
 
 /* Units, or rows, first .. last-1 are a member's. */
 typedef struct {
@@ -62,6 +64,23 @@ static void gather_targets(network *net, range rows, ptrdiff_t first)
             net->batch_labels[i] = net->job.labels[order[first + i]];
 }
 
+/* A batch is taken apart by one member: each column's number depends on those before it. */
+static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdiff_t count)
+{
+    range live;
+    if (member == 0) {
+        gather_elements(&net->job.rows, net->order, first, count, &net->batch);
+        if (is_training(net))
+            sort_by_column(&net->batch, count);
+    }
+    if (!is_training(net) || net->history.steps == 0)
+        return;
+    team_wait(&net->barrier);
+    live = share(net, member, net->batch.live);
+    if (!catch_up(&net->layers[0], &net->rule, &net->history, &net->batch, live.first, live.last))
+        net->now.nonfinite_weights = 1;
+}
+
 /* Inputs, targets and weights of the batch's rows, from the user's arrays. */
 static void gather_rows(network *net, int member, ptrdiff_t first, ptrdiff_t count)
 {
@@ -72,7 +91,10 @@ static void gather_rows(network *net, int member, ptrdiff_t first, ptrdiff_t cou
         x.data += first * x.row_stride;
         y.data += first * y.row_stride;
     }
-    gather(&x, order, rows.first, rows.last, &net->input);
+    if (net->job.is_sparse)
+        gather_sparse_rows(net, member, first, count);
+    else
+        gather(&x, order, rows.first, rows.last, &net->input);
     if (net->job.kind == PREDICT)
         return;
     if (net->job.labels == NULL)
@@ -106,8 +128,10 @@ static __attribute__((noinline)) void forward_other(network *net, int member, pt
 static void forward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first)
 {
     dense_layer *layer = &net->layers[k];
-    range units = share(net, member, product_units(rows, layer->n_outputs));
-    if (layer->kind == DENSE)
+    range units = share(net, member, product_units(rows, layer->n_outputs)), members_rows = share(net, member, rows);
+    if (k == 0 && net->job.is_sparse)
+        sparse_forward(layer, &net->batch, members_rows.first, members_rows.last);
+    else if (layer->kind == DENSE)
         dense_forward(layer, input_of_layer(net, k), rows, units.first, units.last);
     else
         forward_other(net, member, k, rows, first);
@@ -206,20 +230,84 @@ static __attribute__((noinline)) int backward_other(network *net, int member, pt
     return 1;
 }
 
+/* The bias is the first member's. */
+static int backward_sparse(network *net, int member, ptrdiff_t rows, int use)
+{
+    dense_layer *layer = &net->layers[0];
+    range live = share(net, member, net->batch.live), units = share(net, member, live_units(&net->batch));
+    range columns = share(net, member, layer->n_inputs);
+    int finite = member == 0 ? update_bias(layer, rows, use, &net->rule) : 1;
+    if (use == UPDATE_WEIGHTS)
+        return finite & update_live(layer, &net->batch, &net->rule, &net->history, net->history.steps + is_owed(net),
+                                    units.first, units.last);
+    if (use == STORE_GRADIENT) {
+        clear_gradient(layer, columns.first, columns.last);
+        team_wait(&net->barrier);
+    }
+    store_live_gradient(layer, &net->batch, use, live.first, live.last);
+    return finite;
+}
+
 static void backward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t first, int use)
 {
-    int finite = net->layers[k].kind == DENSE ? backward_dense(net, member, k, rows, use)
+    int finite = k == 0 && net->job.is_sparse ? backward_sparse(net, member, rows, use)
+               : net->layers[k].kind == DENSE ? backward_dense(net, member, k, rows, use)
                                               : backward_other(net, member, k, rows, first, use);
     if (!finite)
         net->now.nonfinite_weights = 1;
     team_wait(&net->barrier);
 }
 
-static void update_layer(network *net, int member, ptrdiff_t k)
+static void update_layers(network *net, int member)
 {
-    range units = share(net, member, weight_units(&net->layers[k]));
-    if (!update_from_gradient(&net->layers[k], &net->rule, units.first, units.last))
-        net->now.nonfinite_weights = 1;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range units = share(net, member, weight_units(&net->layers[k]));
+        if (!update_from_gradient(&net->layers[k], &net->rule, units.first, units.last))
+            net->now.nonfinite_weights = 1;
+    }
+    team_wait(&net->barrier);
+}
+
+/* Every member adds up all squares, in the order of the units: so the factor is the same bits for all. */
+static double clip_factor(const network *net, ptrdiff_t units)
+{
+    double sum = 0;
+    for (ptrdiff_t unit = 0; unit < units; unit++)
+        sum += net->squares[unit];
+    double norm = sqrt(sum) + net->clip_slack;
+    return norm > net->clip_norm ? net->clip_norm / norm : 1;
+}
+
+/* An update from stored gradients, which are clipped by the norm of all of them. */
+static void update_clipped(network *net, int member)
+{
+    ptrdiff_t units = 0;
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        complete_gradient(&net->layers[k], members.first, members.last, net->squares + units);
+        units += weight_units(&net->layers[k]);
+    }
+    team_wait(&net->barrier);
+    double factor = clip_factor(net, units);
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range members = share(net, member, weight_units(&net->layers[k]));
+        if (!update_from_clipped(&net->layers[k], &net->rule, factor, members.first, members.last))
+            net->now.nonfinite_weights = 1;
+    }
+    team_wait(&net->barrier);
+}
+
+/* Constraints on the new weights, and their average. */
+static void finish_weights(network *net, int member)
+{
+    for (ptrdiff_t k = 0; k < net->n_layers; k++) {
+        range panels = share(net, member, net->layers[k].weight.panels);
+        for (ptrdiff_t panel = panels.first; panel < panels.last; panel++) {
+            constrain_weights(&net->layers[k], panel);
+            if (net->averages)
+                average_weights(&net->layers[k], net->now.newest_share, panel);
+        }
+    }
 }
 
 /* A batch ------------------------------------------------------------------------------------------------------------ */
@@ -267,6 +355,45 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
     return loss;
 }
 
+static void forget_history(network *net)
+{
+    memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
+    net->history.steps = 0;
+}
+
+/* What columns without a gradient are owed by the steps so far, shared among the members. */
+static void settle_columns(network *net, int member)
+{
+    range columns = share(net, member, net->n_inputs);
+    if (!settle(&net->layers[0], &net->rule, &net->history, columns.first, columns.last))
+        net->now.nonfinite_weights = 1;
+    team_wait(&net->barrier);
+    if (member == 0)
+        forget_history(net);
+    team_wait(&net->barrier);
+}
+
+static void settle_network(network *net)
+{
+    uint64_t before = engine_enter();
+    settle(&net->layers[0], &net->rule, &net->history, 0, net->n_inputs);
+    forget_history(net);
+    engine_leave(before);
+}
+
+/* After a step: the columns that had no part in it will take it when they are read, or now if the history has no more room. */
+static void remember_step(network *net, int member)
+{
+    step_history *history = &net->history;
+    if (!is_owed(net))
+        return;
+    if (member == 0)
+        memcpy((REAL *)history->scalars + history->steps++ * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
+    team_wait(&net->barrier);
+    if (history->at_once || history->steps == history->room)
+        settle_columns(net, member);
+}
+
 static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last)
 {
     double sum = 0;
@@ -291,6 +418,8 @@ static void begin_step(network *net, ptrdiff_t k)
     net->now.weight_sum = sum_of_weights(net, net->now.first, net->now.last);
     for (ptrdiff_t i = 0; i < job->n_scalars; i++)
         ((REAL *)net->rule_scalars)[i] = (REAL)job->scalars[k * job->n_scalars + i];
+    if (net->averages)
+        net->now.newest_share = job->scalars[k * job->n_scalars + job->n_scalars - 1];
 }
 
 /* The same step for a narrow network: a tile of rows goes through all layers while it is in L1. */
@@ -315,18 +444,31 @@ static double descend_narrow(network *net, narrow_network *narrow, ptrdiff_t row
         if (!narrow_update(at, &net->rule, rows))
             net->now.nonfinite_weights = 1;
     }
+    if (net->averages || net->constrains)
+        finish_weights(net, 0);
     finish_losses(net, all);
     return weighted_loss(net, all) + penalty;
 }
 
-/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first. */
+/* A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and one whose
+ * gradients are clipped by their norm needs them all. */
 static void descend(network *net, int member)
 {
-    double loss = pass_parts(net, member, net->now.first, net->now.last, UPDATE_WEIGHTS);
-    if (net->now.last - net->now.first > net->most_rows && isfinite(loss)) {
-        for (ptrdiff_t k = 0; k < net->n_layers; k++)
-            update_layer(net, member, k);
-        team_wait(&net->barrier);
+    int clips = net->squares != NULL, is_whole = clips || net->now.last - net->now.first > net->most_rows;
+    double loss;
+    /* A gradient that is whole updates all columns. */
+    if (net->job.is_sparse && is_whole && net->history.steps > 0)
+        settle_columns(net, member);
+    loss = pass_parts(net, member, net->now.first, net->now.last, clips ? STORE_GRADIENT : UPDATE_WEIGHTS);
+    if (isfinite(loss)) {
+        if (clips)
+            update_clipped(net, member);
+        else if (is_whole)
+            update_layers(net, member);
+        else if (net->job.is_sparse)
+            remember_step(net, member);
+        if (net->averages || net->constrains)
+            finish_weights(net, member);
     }
     if (member == 0)
         net->now.loss_sum = loss;
@@ -361,7 +503,7 @@ static void train(network *net, int member)
         if (member == 0)
             begin_step(net, k);
         team_wait(&net->barrier);
-        if (net->now.weight_sum > 0 && narrow.n_layers && net->now.last - net->now.first <= net->most_rows)
+        if (net->now.weight_sum > 0 && narrow.n_layers && net->squares == NULL && net->now.last - net->now.first <= net->most_rows)
             net->now.loss_sum = descend_narrow(net, &narrow, net->now.last - net->now.first);
         else if (net->now.weight_sum > 0)
             descend(net, member);

@@ -124,6 +124,21 @@ static void TILE_NAME(sum_columns)(ptrdiff_t depth, const REAL *right, const REA
     TILE_NAME(finish)(sum, 1, sums);
 }
 
+/* out[c] = start[c] + sum_k value[k] right[at[k], c]: a row, or a column, of which only some elements are stored. */
+static void TILE_NAME(sum_rows_at)(ptrdiff_t depth, const REAL *value, const uint32_t *at, const REAL *right, const REAL *start,
+                                   REAL *out)
+{
+    VECTOR sum[1][TILE_VECTORS];
+    TILE_NAME(begin)(sum, 1, start, 0);
+    for (ptrdiff_t k = 0; k < depth; k++) {
+        VECTOR x = value[k] - (VECTOR){0};
+        const REAL *from = right + (ptrdiff_t)at[k] * TILE_WIDTH;
+        for (int v = 0; v < TILE_VECTORS; v++)
+            sum[0][v] += x * TILE_NAME(load)(from + v * TILE_LANES);
+    }
+    TILE_NAME(finish)(sum, 1, out);
+}
+
 #define CASE(n) [n] = TILE_NAME(multiply_##n##_rows),
 static const multiply_rows TILE_NAME(multiply_rows)[] = {EACH_TILE_HEIGHT(CASE)};
 #undef CASE
@@ -131,7 +146,7 @@ static const multiply_rows TILE_NAME(multiply_rows)[] = {EACH_TILE_HEIGHT(CASE)}
 static const multiply_columns TILE_NAME(multiply_columns)[] = {EACH_TILE_HEIGHT(CASE)};
 #undef CASE
 static const tile_functions TILE_NAME(tile_functions) = {TILE_NAME(multiply_rows), TILE_NAME(multiply_columns),
-                                                         TILE_NAME(sum_columns)};
+                                                         TILE_NAME(sum_columns), TILE_NAME(sum_rows_at)};
 
 #undef TILE_WIDTH
 #undef TILE_LANES

@@ -1,0 +1,281 @@
+/* The first layer on sparse rows: it reads, and its update touches, only the weights of columns that a batch has.
+ *
+ * Such a column is LIVE.  The others have a gradient of zero, or of their penalty alone; what the optimizer makes of it is
+ * owed to them until they are read.  Then the steps that a column has missed are taken one after the other, with the
+ * scalars of their time: the same operations on the same numbers as if every step had gone through all columns, hence
+ * the same bits (docs/decisions/0010).
+ */
+#ifndef FASTGD_SPARSE_H
+#define FASTGD_SPARSE_H
+
+#include "dense.h"
+
+/* Converts a run of values; by element type. */
+typedef void (*convert_function)(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to);
+#define CASE(code, type) \
+    static void convert_run_##type(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to) \
+    { \
+        convert_##type(from, stride, count, to); \
+    }
+EACH_ELEMENT_TYPE(CASE)
+#undef CASE
+#define CASE(code, type) [code] = {convert_run_##type, sizeof(type)},
+static const struct {
+    convert_function convert;
+    ptrdiff_t size;
+} element_runs[] = {EACH_ELEMENT_TYPE(CASE)};
+#undef CASE
+
+/* The batch ---------------------------------------------------------------------------------------------------------- */
+
+/* The elements of rows first .. first + count - 1 of the order, row by row. */
+static void gather_elements(const sparse_source *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t count,
+                            sparse_batch *batch)
+{
+    ptrdiff_t filled = 0;
+    REAL *values = batch->value;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        ptrdiff_t row = order ? order[first + i] : first + i, begin = source->starts[row];
+        ptrdiff_t length = source->starts[row + 1] - begin, size = element_runs[source->element_type].size;
+        element_runs[source->element_type].convert(source->values + begin * size, size, length, values + filled);
+        batch->row_start[i] = filled;
+        if (source->wide_columns)
+            for (ptrdiff_t k = 0; k < length; k++)
+                batch->column[filled + k] = (uint32_t)((const int64_t *)source->columns)[begin + k];
+        else
+            memcpy(batch->column + filled, (const int32_t *)source->columns + begin, (size_t)length * sizeof(int32_t));
+        filled += length;
+    }
+    batch->row_start[count] = filled;
+}
+
+/* Numbers the columns in the order in which they turn up, and counts their elements: those of number s in count[s + 2]. */
+static void number_columns(sparse_batch *batch, ptrdiff_t elements)
+{
+    ptrdiff_t live = 0, *count = batch->column_start;
+    for (ptrdiff_t s = 0; s < batch->live; s++)
+        batch->number[batch->live_column[s]] = 0;
+    count[0] = count[1] = 0;
+    /* Whether a column is new cannot be foreseen: no branch depends on it. */
+    for (ptrdiff_t k = 0; k < elements; k++) {
+        uint32_t column = batch->column[k], known = batch->number[column];
+        batch->live_column[live] = column;
+        count[live + 2] = 0;
+        known = known ? known : (uint32_t)live + 1;
+        batch->number[column] = known;
+        batch->slot[k] = known - 1;
+        live += known == (uint32_t)live + 1;
+        count[known + 1]++;
+    }
+    batch->live = live;
+}
+
+/* The same elements column by column, each column's in the order of the rows. */
+static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
+{
+    ptrdiff_t *next = batch->column_start + 1;
+    const REAL *values = batch->value;
+    REAL *by_column = batch->value_by_column;
+    number_columns(batch, batch->row_start[count]);
+    for (ptrdiff_t s = 1; s <= batch->live; s++)
+        next[s] += next[s - 1];
+    for (ptrdiff_t row = 0; row < count; row++)
+        for (ptrdiff_t k = batch->row_start[row]; k < batch->row_start[row + 1]; k++) {
+            ptrdiff_t at = next[batch->slot[k]]++;
+            batch->row[at] = (uint32_t)row;
+            by_column[at] = values[k];
+        }
+}
+
+/* Forward ------------------------------------------------------------------------------------------------------------ */
+
+/* Rows first .. last-1 of f(input W + b). */
+static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t first, ptrdiff_t last)
+{
+    const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
+    for (ptrdiff_t panel = 0; panel < score->panels; panel++) {
+        ptrdiff_t width = width_of_panel(score, panel);
+        const REAL *weight = panel_row(&layer->weight, panel, 0), *bias = weight + layer->n_inputs * width;
+        const tile_functions *tiles = tiles_for(width);
+        for (ptrdiff_t row = first; row < last; row++) {
+            ptrdiff_t begin = batch->row_start[row];
+            tiles->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin, weight, bias,
+                               panel_row(score, panel, row));
+        }
+        if (layer->activate && last > first)
+            layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
+                            (last - first) * width, layer->activation_scalars);
+    }
+}
+
+/* What columns are owed ---------------------------------------------------------------------------------------------- */
+
+/* Columns first .. last-1 in one panel, alike in what they have missed: the steps from number `step` on, with no gradient. */
+static int take_missed_steps(const dense_layer *layer, const update_rule *rule, const step_history *history, ptrdiff_t panel,
+                             ptrdiff_t first, ptrdiff_t last, ptrdiff_t step)
+{
+    REAL gradient[UNIT_ELEMENTS] ALIGNED;
+    char *weight = (char *)panel_row(&layer->weight, panel, first);
+    ptrdiff_t offset = weight - layer->weight.data, count = (last - first) * width_of_panel(&layer->weight, panel);
+    void *arrays[2 + FASTGD_MAX_STATES] = {weight, gradient};
+    update_rule missed = *rule;
+    int finite = 1;
+    for (ptrdiff_t s = 0; s < rule->n_states; s++)
+        arrays[2 + s] = layer->state[s].data + offset;
+    for (; step < history->steps; step++) {
+        for (ptrdiff_t i = 0; i < count; i++)
+            gradient[i] = 0;
+        missed.scalars = missed.bias_scalars = (const REAL *)history->scalars + step * FASTGD_MAX_SCALARS;
+        finite &= update_run(layer, &missed, arrays, count, count);
+    }
+    return finite;
+}
+
+static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
+                            ptrdiff_t last)
+{
+    int finite = 1;
+    if (history->taken[first] == history->steps)
+        return 1;
+    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
+        finite &= take_missed_steps(layer, rule, history, panel, first, last, history->taken[first]);
+    for (ptrdiff_t column = first; column < last; column++)
+        history->taken[column] = (uint32_t)history->steps;
+    return finite;
+}
+
+/* Those among live columns number first .. last-1 that have missed steps. */
+static int catch_up(const dense_layer *layer, const update_rule *rule, step_history *history, const sparse_batch *batch,
+                    ptrdiff_t first, ptrdiff_t last)
+{
+    int finite = 1;
+    for (; first < last; first++)
+        finite &= bring_up_to_date(layer, rule, history, batch->live_column[first], batch->live_column[first] + 1);
+    return finite;
+}
+
+/* Columns first .. last-1, neighbours that have missed the same steps together. */
+static int settle(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first, ptrdiff_t last)
+{
+    int finite = 1;
+    for (ptrdiff_t next; first < last; first = next) {
+        ptrdiff_t end = smaller(last, first + PANEL_WIDTH);
+        for (next = first + 1; next < end && history->taken[next] == history->taken[first]; next++)
+            ;
+        finite &= bring_up_to_date(layer, rule, history, first, next);
+    }
+    return finite;
+}
+
+/* A step is no step for columns without a gradient if the rule does nothing then, and nothing draws weights to zero. */
+static int is_owed(const network *net)
+{
+    const dense_layer *layer = &net->layers[0];
+    const REAL *scalars = net->rule.scalars;
+    if (!net->rests || layer->l1 != 0 || layer->l2 != 0)
+        return 1;
+    for (ptrdiff_t k = 0; k < net->n_drawing; k++)
+        if (scalars[net->drawing[k]] != 0)
+            return 1;
+    return 0;
+}
+
+/* Backward ----------------------------------------------------------------------------------------------------------- */
+
+/* A column's row of the gradient in one panel; added to what is there already, if told. */
+INLINE void column_gradient(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t live, ptrdiff_t panel, int add, REAL *to)
+{
+    ptrdiff_t begin = batch->column_start[live];
+    tiles_for(width_of_panel(&layer->delta, panel))
+        ->sum_rows_at(batch->column_start[live + 1] - begin, (const REAL *)batch->value_by_column + begin, batch->row + begin,
+                      panel_row(&layer->delta, panel, 0), add ? to : NULL, to);
+}
+
+/* So many live columns at a time, wherever they lie, are brought together to be updated as one run. */
+#define LIVE_TOGETHER PANEL_WIDTH
+
+static ptrdiff_t live_units(const sparse_batch *batch) { return ceil_divide(batch->live, LIVE_TOGETHER); }
+
+INLINE void copy_columns(const matrix *m, ptrdiff_t panel, const uint32_t *columns, ptrdiff_t count, REAL *run, int back)
+{
+    ptrdiff_t width = width_of_panel(m, panel);
+    for (ptrdiff_t k = 0; k < count; k++) {
+        REAL *row = panel_row(m, panel, columns[k]);
+        copy_run(back ? row : run + k * width, back ? run + k * width : row, width);
+    }
+}
+
+static int update_live_unit(const dense_layer *layer, const sparse_batch *batch, const update_rule *rule, ptrdiff_t panel,
+                            ptrdiff_t first, ptrdiff_t count)
+{
+    REAL runs[2 + FASTGD_MAX_STATES][LIVE_TOGETHER * PANEL_WIDTH] ALIGNED;
+    void *arrays[2 + FASTGD_MAX_STATES];
+    const uint32_t *columns = batch->live_column + first;
+    ptrdiff_t width = width_of_panel(&layer->weight, panel);
+    int finite;
+    for (ptrdiff_t k = 0; k < count; k++)
+        column_gradient(layer, batch, first + k, panel, 0, runs[1] + k * width);
+    for (ptrdiff_t a = 0; a < 2 + rule->n_states; a++) {
+        arrays[a] = runs[a];
+        if (a != 1)
+            copy_columns(a == 0 ? &layer->weight : &layer->state[a - 2], panel, columns, count, runs[a], 0);
+    }
+    finite = update_run(layer, rule, arrays, count * width, count * width);
+    for (ptrdiff_t a = 0; a < 2 + rule->n_states; a++)
+        if (a != 1)
+            copy_columns(a == 0 ? &layer->weight : &layer->state[a - 2], panel, columns, count, runs[a], 1);
+    return finite;
+}
+
+/* Unit: LIVE_TOGETHER live columns. `taken`: how many steps of the history they will have behind them. */
+static int update_live(const dense_layer *layer, const sparse_batch *batch, const update_rule *rule, step_history *history,
+                       ptrdiff_t taken, ptrdiff_t first, ptrdiff_t last)
+{
+    int finite = 1;
+    for (; first < last; first++) {
+        ptrdiff_t begin = first * LIVE_TOGETHER, count = smaller(LIVE_TOGETHER, batch->live - begin);
+        for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
+            finite &= update_live_unit(layer, batch, rule, panel, begin, count);
+        for (ptrdiff_t k = 0; k < count; k++)
+            history->taken[batch->live_column[begin + k]] = (uint32_t)taken;
+    }
+    return finite;
+}
+
+/* The bias's gradient is nobody's but its own: always live. */
+static int update_bias(const dense_layer *layer, ptrdiff_t rows, int use, const update_rule *rule)
+{
+    int finite = 1;
+    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+        REAL scratch[PANEL_WIDTH] ALIGNED, *bias = panel_row(&layer->weight, panel, layer->n_inputs), *gradient = scratch;
+        ptrdiff_t offset = (char *)bias - layer->weight.data, width = width_of_panel(&layer->weight, panel);
+        void *arrays[2 + FASTGD_MAX_STATES] = {bias, scratch};
+        if (use != UPDATE_WEIGHTS)
+            gradient = panel_row(&layer->gradient, panel, layer->n_inputs);
+        tiles_for(width)->sum_columns(rows, panel_row(&layer->delta, panel, 0), use == ADD_TO_GRADIENT ? gradient : NULL, gradient);
+        if (use != UPDATE_WEIGHTS)
+            continue;
+        for (ptrdiff_t s = 0; s < rule->n_states; s++)
+            arrays[2 + s] = layer->state[s].data + offset;
+        finite &= update_run(layer, rule, arrays, 0, width);
+    }
+    return finite;
+}
+
+/* Rows of a gradient that is stored whole, of live columns number first .. last-1; the others are zero. */
+static void store_live_gradient(const dense_layer *layer, const sparse_batch *batch, int use, ptrdiff_t first, ptrdiff_t last)
+{
+    for (; first < last; first++)
+        for (ptrdiff_t panel = 0; panel < layer->gradient.panels; panel++)
+            column_gradient(layer, batch, first, panel, use == ADD_TO_GRADIENT,
+                            panel_row(&layer->gradient, panel, batch->live_column[first]));
+}
+
+static void clear_gradient(const dense_layer *layer, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t panel = 0; panel < layer->gradient.panels; panel++)
+        memset(panel_row(&layer->gradient, panel, first), 0,
+               (size_t)((last - first) * width_of_panel(&layer->gradient, panel)) * sizeof(REAL));
+}
+
+#endif
