@@ -1,4 +1,4 @@
-"""The documentation's tables of names in other libraries: whatever is registered has its row, and the names are right."""
+"""The documentation's tables of names in other libraries: whatever is registered has its row, and names are right."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What is registered, under the names that other libraries have for it.
 
-A name that stands alone is the same function with the same defaults, which a test evaluates: of scores in PyTorch, JAX and
-optax, of targets and scores in Keras. Where something differs, a remark says what, and the test leaves it out. Names in
-quotes are arguments of scikit-learn's estimators.
+A name that stands alone is the same function with the same defaults, which a test evaluates: of scores in PyTorch, JAX
+and optax, of targets and scores in Keras. Where something differs, a remark says what, and the test leaves it out.
+Names in quotes are arguments of scikit-learn's estimators.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ cdef class Network:
         self.at.link, self.at.row_link = link_block(self.table, loss.link), row_link_of(self.table, loss.link)
         self.at.outputs_per_target = loss.outputs_per_target
         if loss.compares_rows:
-            self.at.most_rows = WHOLE_BATCH
+            self.most_dense_rows = WHOLE_BATCH
 
     cdef object _take_rule(self, rule):
         if rule is None:
