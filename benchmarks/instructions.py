@@ -40,7 +40,7 @@ KERNELS = (
     "transpose_weight",
     "backward_input",
     "backward_weight",
-    "softmax_cross_entropy",
+    "loss_gradient",
     "block_adam",
 )
 

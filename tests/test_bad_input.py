@@ -184,6 +184,8 @@ BAD_TARGETS = {
             "rows that do not sum to one": (lambda y: 0.5 * np.eye(3)[y], ("sum of y[0]", "0.5")),
         },
     ),
+    "contrastive": {"fractions": (lambda y: y + 0.5, ("y", "whole number"))},
+    "triplet": {"fractions": (lambda y: y + 0.5, ("y", "whole number"))},
     "half_squared_error": {"infinity": (lambda y: replaced(y, (0, 0), -np.inf), ("y", "inf"))},
     "mean_absolute_error": {"NaN": (lambda y: replaced(y, (0, 0), np.nan), ("y", "nan"))},
 }

@@ -15,7 +15,8 @@ import fastgd as fg
 from fastgd import kernels
 from fastgd._formula import LOSSES
 
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+# The backend numba refuses these losses.
+each_backend = pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "numba"])
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 GOLDEN = [(name, {}) for name in COMPARING_NAMES] + [

@@ -17,8 +17,8 @@ pytest.importorskip("fastgd._kernels.cython_")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-# What each leaves behind, and what its output contains. `make demo` runs digits.py; fashion_mnist.py needs data that do
-# not come along.
+# What each leaves behind, and what its output contains. `make demo` runs digits.py, the tests of `fastgd.jit`
+# cart_pole.py and runge_kutta.py; fashion_mnist.py needs data that do not come along.
 RESULTS = {
     "drifting_stream": ("drifting_stream.png", "accuracy on the last 50 blocks"),
     "intervals": ("intervals.png", "gaussian_nll"),
@@ -28,10 +28,12 @@ RESULTS = {
     "visual_words": (None, "words, linear"),
 }
 
+ELSEWHERE = ("cart_pole", "digits", "fashion_mnist", "runge_kutta")
+
 
 def test_every_example_is_run_somewhere():
     """A new one needs its line."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*RESULTS, "digits", "fashion_mnist"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*RESULTS, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -333,9 +333,15 @@ def check_block(renderer: str, block: Block, dtype: str, rendered: Block | None 
 IDENTITY = activations.linear.formula
 
 
+def renderings(renderers):
+    """All formulas by all renderers. Numba takes long to compile: a quick run has every fourth of its formulas."""
+    for renderer, (k, block) in itertools.product(renderers, enumerate(BLOCKS)):
+        marks = [pytest.mark.slow] if renderer == "numba" and k % 4 else []
+        yield pytest.param(renderer, block, marks=marks, id=f"{renderer}-{block.name}")
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_NAMES)
-@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize(("renderer", "block"), list(renderings(RENDERERS)))
 def test_every_rendering_is_right_on_a_dense_sample(renderer, block, dtype):
     check_block(renderer, block, dtype)
 
@@ -373,8 +379,7 @@ def test_each_function_of_the_language_on_special_values(define, renderer, name,
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_NAMES)
-@pytest.mark.parametrize("renderer", RENDERERS[1:])
+@pytest.mark.parametrize(("renderer", "block"), list(renderings(RENDERERS[1:])))
 def test_every_rendering_agrees_on_special_values(renderer, block, dtype):
     compare_on_special_values(renderer, block, dtype)
 

@@ -329,7 +329,7 @@ def test_wrong_arguments_are_refused_in_every_backend(backend):
 
 def test_an_unknown_backend_is_refused():
     """With the nearest name."""
-    with pytest.raises(ValueError, match="unknown backend 'nunpy'; did you mean 'numpy'.+known: cython, numpy"):
+    with pytest.raises(ValueError, match="unknown backend 'nunpy'; did you mean 'numpy'.+known: cython, numba, numpy"):
         kernels.dense_forward(*layer_arrays((1, 1, 1)), backend="nunpy")
     with pytest.raises(TypeError, match="backend: got 3"):
         kernels.dense_forward(*layer_arrays((1, 1, 1)), backend=3)

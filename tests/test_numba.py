@@ -78,6 +78,10 @@ def test_every_backend_has_every_kernel(backend):
 def test_every_loss_over_rows_has_its_kernel():
     """Of labels and of rows; all losses of one score share one."""
     for name in LOSS_NAMES:
+        if LOSSES[name].compares_rows:
+            with pytest.raises(ValueError, match="pass backend='cython'"):
+                blocks.loss_kernel(LOSSES[name], True, np.dtype("float32"))
+            continue
         for by_label in (True, False):
             kernel = blocks.loss_kernel(LOSSES[name], by_label, np.dtype("float32"))
             made = importlib.import_module(f"fastgd._kernels.numba_.{kernel.module}")
@@ -242,6 +246,16 @@ def test_rows_of_any_number_are_read_where_they_lie(kind):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.fixture
+def declarations_of_a_test():
+    """Other tests go through all that is registered."""
+    known = set(ACTIVATIONS)
+    yield
+    for name in set(ACTIVATIONS) - known:
+        del ACTIVATIONS[name]
+
+
+@pytest.mark.usefixtures("declarations_of_a_test")
 def test_a_formula_of_your_own_trains():
     """Compiled as those that are built in are."""
 

@@ -30,7 +30,7 @@ from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastgd._formula.c import render_all
 from fastgd._kernels import available_backends, get_backend
 from fastgd._kernels.contracts import CONTRACTS
-from fastgd._kernels.numpy_ import LINKS, ROWWISE_LOSSES
+from fastgd._kernels.numpy_ import COMPARISONS, LINKS, ROWWISE_LOSSES
 from fastgd.initializers import INITIALIZERS
 from fastgd.optimizers import BY_NAME
 
@@ -88,7 +88,7 @@ def test_every_formula_is_rendered_to_c():
 
 def test_every_row_wise_loss_and_every_link_has_its_numpy_kernel():
     """Those are written by hand in each backend."""
-    assert set(ROWWISE_LOSSES) == {name for name in LOSS_NAMES if LOSSES[name].rowwise}
+    assert {*ROWWISE_LOSSES, *COMPARISONS} == {name for name in LOSS_NAMES if LOSSES[name].rowwise}
     assert {LOSSES[name].link for name in LOSS_NAMES} <= set(LINKS)
 
 

@@ -389,7 +389,7 @@ def triplet(scores: Array, targets: Array, weights: Array, *, margin: float, har
         if not len(near) or not len(far):
             return 0.0, slopes
         if hardest:
-            near, far = near[distances[near].argmax(keepdims=True)], far[distances[far].argmin(keepdims=True)]
+            near, far = near[[distances[near].argmax()]], far[[distances[far].argmin()]]
         shares = np.outer(others[near] / others[near].sum(), others[far] / others[far].sum())
         # The maximum lets a NaN through, where a comparison would hide it.
         violations = np.maximum(margin + distances[near][:, None] - distances[far], 0)

@@ -302,7 +302,11 @@ class Linear:
     # ------------------------------------------------------------------------------------------------ training
     def _get_loss_function(self, loss: Any) -> Loss:
         if not isinstance(loss, str):
-            return read_loss(loss)
+            own = read_loss(loss)
+            if own.compares_rows:
+                expected = "a loss of each row by itself: here a step may be of a single one"
+                raise ValueError(refusal("loss", repr(loss), expected, "train a fastgd.Sequential with it"))
+            return own
         declared = read_loss(SAME_LOSS.get(loss, loss))
         return declared.configured(**{NAME_OF_EPSILON[loss]: self.epsilon}) if loss in NAME_OF_EPSILON else declared
 

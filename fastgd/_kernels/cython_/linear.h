@@ -247,8 +247,9 @@ static void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t 
 static void losses_over_rows(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
 {
     REAL *score = job->score, *value = job->value, *gradient = job->gradient;
-    scored_rows scored = {&job->row_score, &job->row_target, job->row_weights, job->row_scale, job->row_sums,
-                          job->row_losses, &job->row_delta, n};
+    scored_rows scored = {.score = &job->row_score, .target = &job->row_target, .row_weights = job->row_weights,
+                          .row_scale = job->row_scale, .row_sums = job->row_sums, .losses = job->row_losses,
+                          .delta = &job->row_delta, .count = n};
     for (ptrdiff_t i = 0; i < n; i++) {
         job->row_labels[i] = job->rows.labels[batch[i]];
         for (ptrdiff_t k = 0; k < job->n_outputs; k++)

@@ -3,7 +3,7 @@
  * Such a column is LIVE.  The others have a gradient of zero, or of their penalty alone; what the optimizer makes of it is
  * owed to them until they are read.  Then the steps that a column has missed are taken one after the other, with the
  * scalars of their time: the same operations on the same numbers as if every step had gone through all columns, hence
- * the same bits (docs/decisions/0010).
+ * the same bits (docs/decisions/0012).
  */
 #ifndef FASTGD_SPARSE_H
 #define FASTGD_SPARSE_H

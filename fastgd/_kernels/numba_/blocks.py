@@ -93,6 +93,9 @@ def loss_kernel(loss: Loss, by_label: bool, dtype: np.dtype[Any]) -> Kernel:
     """The kernel of a loss; of targets that are labels, or rows."""
     if not loss.rowwise:
         return Kernel("losses", "elementwise", dtype.name)
+    if loss.compares_rows:
+        expected = "one of each row by itself, with backend 'numba'"
+        raise ValueError(refusal("loss", f"{loss.name!r}, which compares rows", expected, "pass backend='cython'"))
     if loss.row_function is not None:
         expected = "a formula, or a row-wise loss of fastgd's own, with backend 'numba'"
         raise ValueError(refusal("loss", f"{loss.name!r}, row-wise", expected, "pass backend='cython'"))
