@@ -10,6 +10,7 @@ import pytest
 from counterparts import (
     ACTIVATION_NAMES,
     BACKENDS,
+    COMPARING_NAMES,
     DTYPES,
     HYPERPARAMETERS,
     LOSS_NAMES,
@@ -291,7 +292,9 @@ def test_any_network_equals_the_oracle(data, dtype, backend):
     loss = data.draw(st.sampled_from(LOSS_NAMES))
     sizes = [data.draw(st.integers(1, 70)) for _ in range(n_layers + 1)]
     activations = [*drawn_activations(data, n_layers - 1), "linear"]
-    check_network(data.draw(st.integers(1, 140)), sizes, activations, loss, dtype, backend, l1=2**-10, l2=2**-7)
+    # The oracle goes through pairs and triplets of rows one by one.
+    n = data.draw(st.integers(1, 9 if loss in COMPARING_NAMES else 140))
+    check_network(n, sizes, activations, loss, dtype, backend, l1=2**-10, l2=2**-7)
 
 
 def drawn_activations(data, count):
