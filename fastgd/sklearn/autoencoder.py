@@ -15,6 +15,7 @@ from .._formula import ACTIVATIONS, Activation
 from ..model import Sequential
 from .multilayer import SAME_ACTIVATION, Multilayer
 from .regressor import MLPRegressor
+from .saving import Saved
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -42,7 +43,7 @@ TAKEN = (
 )
 
 
-class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A network that learns to give back what it is shown, through a layer of few units: the code of each row.
 
     Parameters

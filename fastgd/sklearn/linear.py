@@ -26,6 +26,7 @@ from ..errors import refusal
 from ..inputs import read_loss
 from ..schedules import Schedule, values_at
 from ..threads import choose
+from .saving import Saved
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -205,7 +206,7 @@ def rates_of(estimator: Linear, before: float, n: int) -> Array:
     return powers
 
 
-class Linear:
+class Linear(Saved):
     """What stands before scikit-learn's class among the bases of each of ours."""
 
     _own_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -29,6 +29,7 @@ from ..training import DeferredInterrupt
 from . import lbfgs
 from .epochs import Epochs
 from .samples import Samples, as_users_have_it, rows_of
+from .saving import Saved
 from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
 
@@ -49,7 +50,7 @@ NOT_FINITE = (
 )
 
 
-class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class Multilayer(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """A network between the checks of an estimator and its outputs; see its subclasses for the parameters."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
