@@ -337,7 +337,7 @@ class Saved:
         -----
         What is read predicts the same bits; and `partial_fit`, or `fit` with `warm_start`, goes on to the same bits,
         but for a `random_state` of None, which is the process's. Other than in a pickle there is nothing in the file
-        that could be executed. Routing of metadata and `set_output` are not in it.
+        that could be executed. Callbacks, routing of metadata and `set_output` are not in it.
 
         Examples
         --------
@@ -362,10 +362,10 @@ def describe(estimator: Any, tensors: Tensors, prefix: str) -> dict[str, Any]:
     if not type(estimator).__module__.startswith(__package__) or name not in ATTRIBUTES:
         expected, remedy = f"one of {', '.join(ATTRIBUTES)} itself", "keep a subclass as a pickle"
         raise TypeError(refusal("save", f"a {name}", expected, remedy))
-    kinds, names = ATTRIBUTES[name], estimator._get_param_names()
-    for other in set(state) - set(names) - set(kinds) - LEFT_OUT:
-        expected = "attributes of fastgd's own alone"
-        raise TypeError(refusal("save", f"a {name} with {other!r}", expected, f"delete it: del estimator.{other}"))
+    kinds, names = ATTRIBUTES[name], written_parameters(estimator)
+    for other in set(state) - set(estimator._get_param_names()) - set(kinds) - LEFT_OUT:
+        expected, remedy = "attributes that a file has", f"del estimator.{other}, or keep it as a pickle"
+        raise TypeError(refusal("save", f"a {name} with {other!r}", expected, remedy))
     parameters = {each: parameter_to_plain(state[each], each) for each in names}
     attributes = {
         each: kind.plain(state[each], f"{prefix}{each}", tensors) for each, kind in kinds.items() if each in state
@@ -374,6 +374,11 @@ def describe(estimator: Any, tensors: Tensors, prefix: str) -> dict[str, Any]:
         remedy = "set the parameter that it is, and fit again"
         raise TypeError(refusal("save", f"a {name} that was fitted with {function}", "something of fastgd's", remedy))
     return {"class": name, "parameters": parameters, "attributes": attributes}
+
+
+def written_parameters(estimator: Any) -> list[str]:
+    """Names of the parameters that a file has; callbacks are objects of whatever the user wrote."""
+    return [name for name in estimator._get_param_names() if name != "callbacks"]
 
 
 def read_estimator(container: Container) -> Any:
@@ -403,7 +408,7 @@ def read(container: Container, plain: Any, prefix: str) -> Pending:
     if not isinstance(name, str) or name not in ATTRIBUTES:
         raise container.damaged(f"{prefix}class", name, f"one of {', '.join(ATTRIBUTES)}")
     made, kinds = getattr(estimators, name), ATTRIBUTES[name]
-    given = container.exactly(f"{prefix}parameters", parts["parameters"], made._get_param_names())
+    given = container.exactly(f"{prefix}parameters", parts["parameters"], written_parameters(made))
     parameters = {each: parameter_of_plain(value, f"{prefix}{each}", container) for each, value in given.items()}
     estimator = _made(made, parameters, container.path)
     required = [each for each, kind in kinds.items() if not kind.optional]
