@@ -123,7 +123,7 @@ FITTED = {
             ours.MLPClassifier((5,), calibration=method, validation_fraction=0.4, random_state=0),
             CLASSES,
         )
-        for method in METHODS.options
+        for method in sorted(METHODS.options)
     },
     "calibrated for two classes": (
         ours.SGDClassifier("hinge", calibration="isotonic", validation_fraction=0.4, random_state=0),
