@@ -292,10 +292,10 @@ class Inner(Kind):
         return describe(value, tensors, f"{where}.")
 
     def read(self, plain: Any, where: str, container: Container) -> Pending:
-        pending = read(container, plain, f"{where}.")
-        if plain["class"] != self.name:
-            raise container.damaged(f"{where}: class", plain["class"], f"{self.name!r}")
-        return pending
+        name = container.exactly(where, plain, PARTS)["class"]
+        if name != self.name:
+            raise container.damaged(f"{where}: class", name, f"{self.name!r}")
+        return read(container, plain, f"{where}.")
 
 
 # ----------------------------------------------------------------------------------------------- what estimators have
@@ -433,7 +433,10 @@ def read_estimator(container: Container) -> Any:
         If it is not what `Saved.save` writes.
     """
     body = container.exactly("metadata", container.body(), ("estimator",))
-    pending = read(container, body["estimator"], "")
+    try:
+        pending = read(container, body["estimator"], "")
+    except RecursionError:
+        raise container.damaged("estimator", "lists in lists without end", "what fastgd writes") from None
     container.compare(pending.expected)
     return pending.finish()
 
