@@ -490,7 +490,8 @@ def gaussian_nll() -> Loss:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows over their lengths."""
+    """Rows over their lengths, whose squares may be beyond the range of numbers."""
+    rows = rows / abs(rows).max(axis=1, keepdims=True)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
