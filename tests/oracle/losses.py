@@ -356,6 +356,7 @@ def softmax_focal_cross_entropy(
 
     def parts(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         u = mixed_targets(y, z.shape[1], label_smoothing, class_weight)
+        z = z - z.max(axis=1, keepdims=True)
         log_p = z - log_sum_exp(z)
         # Of all but one class by itself: what a probability near 1 lacks of it.
         log_q = np.stack(
