@@ -278,7 +278,7 @@ class Fit:
         self.model._hooks, self.model.stop_training = hooks, False
 
     def _train(self, run: Run | WholeRun | Passes, hooks: CallbackList | None, *, unfold: bool) -> None:
-        """Go through the epochs that are left; weights are for standardised columns meanwhile, if these are learnt.
+        """Go through the epochs that are left; where columns are standardised, weights are for such meanwhile.
 
         New weights are meant for such columns, and need not be unfolded. `Sequential.fit` folds them whatever happens.
         """
