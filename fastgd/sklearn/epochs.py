@@ -53,7 +53,7 @@ class Epochs:
         self.n_steps = -(-len(samples) // batch_size)
         self.shuffle, self.random_state = shuffle, random_state
         self.order = np.arange(len(samples))
-        self.flops_per_step = 3.0 * batch_size * model._flops_per_row
+        self.flops_per_step = 3.0 * batch_size * model._flops(samples.X) / len(samples)
         self.pace = Pace(self.flops_per_step)
 
     def _next_order(self) -> Array | None:
