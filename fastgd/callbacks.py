@@ -870,7 +870,7 @@ class ProgressBar(Callback):
         return import_optional("rich.progress", "fg.ProgressBar")
 
     def on_train_begin(self) -> None:
-        rich, progress = self._rich(), self.progress
+        rich = self._rich()
         columns = (
             rich.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             rich.BarColumn(),
@@ -878,10 +878,13 @@ class ProgressBar(Callback):
             rich.TimeRemainingColumn(),
         )
         self.bar = rich.Progress(*columns, console=self.console, auto_refresh=False)
-        steps = progress.epochs * progress.steps_per_epoch
-        self.task = self.bar.add_task("", total=steps, **self._fields())
+        self.task = self.bar.add_task("", total=self._all_steps(), **self._fields())
         self.next = 0.0
         self.bar.start()
+
+    def _all_steps(self) -> int | None:
+        """Unknown in the first pass over blocks."""
+        return self.progress.epochs * self.progress.steps_per_epoch or None
 
     def _fields(self) -> dict[str, Any]:
         progress, last = self.progress, self.model.history.last()
@@ -900,7 +903,7 @@ class ProgressBar(Callback):
     def _draw(self) -> None:
         progress, start = self.progress, self.clock()
         done = progress.epochs_done * progress.steps_per_epoch + progress.step
-        self.bar.update(self.task, completed=done, **self._fields())
+        self.bar.update(self.task, completed=done, total=self._all_steps(), **self._fields())
         self.bar.refresh()
         now = self.clock()
         self.next = now + (now - start) / self.SHARE_OF_TIME

@@ -16,6 +16,7 @@ from ..model import Sequential
 from .multilayer import Multilayer
 from .names import KnownNames, activation_names
 from .regressor import MLPRegressor
+from .saving import Saved
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -44,7 +45,7 @@ TAKEN = (
 )
 
 
-class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A network that learns to give back what it is shown, through a layer of few units: the code of each row.
 
     Parameters

@@ -30,6 +30,7 @@ from ..schedules import Schedule, values_at
 from ..threads import choose
 from ..training import DeferredInterrupt
 from .exporting import Exportable
+from .saving import Saved
 from .tasks import CallbackSupportMixin, FitTask
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def rates_of(estimator: Linear, before: float, n: int) -> Array:
     return powers
 
 
-class Linear(Exportable, CallbackSupportMixin):
+class Linear(Saved, Exportable, CallbackSupportMixin):
     """What stands before scikit-learn's class among the bases of each of ours."""
 
     _own_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -40,6 +40,7 @@ from .exporting import Exportable
 from .names import SAME_ACTIVATION, KnownNames, activation_names, solver_names
 from .onlookers import Onlookers
 from .samples import Samples, as_users_have_it, rows_of
+from .saving import Saved
 from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
 from .tasks import CallbackSupportMixin, FitTask, TaskCallback
@@ -61,7 +62,7 @@ NOT_FINITE = (
 
 
 class Multilayer(
-    Exportable, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+    Saved, Exportable, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
 ):
     """A network between the checks of an estimator and its outputs; see its subclasses for the parameters."""
 
