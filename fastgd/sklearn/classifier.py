@@ -175,6 +175,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     }
 
     _name_of_score = "accuracy"
+    _class_counts: Array
 
     def __init__(
         self,
@@ -285,7 +286,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         self._push()
         self._label_binarizer = LabelBinarizer().fit(growth.classes)
         self.classes_ = growth.classes
-        self._class_counts = growth.scattered(getattr(self, "_class_counts", np.zeros(len(growth.places), np.int64)))
+        if hasattr(self, "_class_counts"):
+            self._class_counts = growth.scattered(self._class_counts)
         self.n_outputs_ = len(growth.sources)
         self._random_state = check_random_state(self.random_state)
         fresh = self._initial_weights([self._n_features_of_last_layer, self.n_outputs_])

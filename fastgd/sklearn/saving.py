@@ -304,9 +304,10 @@ ATTRIBUTES: dict[str, Mapping[str, Kind]] = {
 }
 """By the name of the class."""
 
-# What follows from the rest, or is said again by every fit; and how scikit-learn routes metadata and wraps results,
-# which a program says when it makes an estimator.
-LEFT_OUT = {"_random_state", "_expanded_class_weight", "_metadata_request", "_sklearn_output_config"}
+# What follows from the rest, or is said again by every fit; and how scikit-learn routes metadata, wraps results and
+# calls back, which a program says when it makes an estimator.
+OF_SCIKIT_LEARN = {"_expanded_class_weight", "_metadata_request", "_sklearn_output_config", "_skl_callbacks"}
+LEFT_OUT = {"_random_state", *OF_SCIKIT_LEARN}
 
 
 # ---------------------------------------------------------------------------------------------------- whole estimators
