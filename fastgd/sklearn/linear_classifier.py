@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._formula import LOSSES, Loss
 from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
-from .classifier import BINARY
+from .classifier import BINARY, refuse_loss
 from .growth import Growth
 from .labels import places_of
 from .linear import (
@@ -267,7 +267,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
 
     def _get_loss_function(self, loss: Any) -> Loss:
         two = len(self.classes_) == 2
-        return super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        found = super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        refuse_loss(found, two)
+        return found
 
     def _fit_binary(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
         negative, positive = self._expanded_class_weight
