@@ -5,7 +5,9 @@ The classes of scikit-learn that they derive from check parameters and data, and
 
 from __future__ import annotations
 
+import functools
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import scipy.sparse
 from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -50,6 +53,14 @@ FLOPS_OF_CALL = 1e8
 FIRST_EPOCHS = 4
 
 LARGEST_SEED = np.iinfo(np.int32).max
+
+# What scikit-learn trains on as it is.
+READY_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+
+# Parameters that have been found valid, of so many fits at most: values and their types, which "==" does not tell apart.
+PASSED: set[tuple[Any, ...]] = set()
+MOST_PASSED = 256
+COMPARED_BY_VALUE = (str, int, float, type(None), Loss)
 
 
 @dataclass
@@ -241,12 +252,67 @@ class Linear:
     t_: float
     n_iter_: int
     _make_validation_split: Callable[..., Array]
+    _allocate_parameter_mem: Callable[..., None]
+    warm_start: bool
+    early_stopping: bool
+    max_iter: int
+    n_features_in_: int
 
     validation_scores_: list[float]
 
     def _get_learning_rate_type(self, learning_rate: Any) -> Any:
         """scikit-learn's number for its own loop; the names have been checked."""
         return learning_rate
+
+    # -------------------------------------------------------------------------------------------------- the door
+    def _validate_params(self) -> None:
+        """As scikit-learn does it; parameters that have passed before pass at a look."""
+        values = [getattr(self, name) for name in parameter_names(type(self))]
+        given = (type(self), *values, *map(type, values))
+        known = all(isinstance(value, COMPARED_BY_VALUE) for value in values)
+        if known and given in PASSED:
+            return
+        super()._validate_params()
+        if known:
+            if len(PASSED) >= MOST_PASSED:
+                PASSED.clear()
+            PASSED.add(given)
+
+    def _lie_ready(self, X: Any, y: Any, *others: Any) -> bool:
+        """Whether this is a fit from nothing of arrays that scikit-learn's checks would pass on as they are.
+
+        These checks take as long as training on some hundred rows. Whatever else there is to say, they say.
+        """
+        return (
+            type(X) is np.ndarray
+            and type(y) is np.ndarray
+            and X.dtype in READY_DTYPES
+            and X.ndim == 2
+            and y.ndim == 1
+            and X.flags.c_contiguous
+            and X.size > 0
+            and len(X) == len(y)
+            and not self.warm_start
+            and self.power_t >= 0
+            and all(other is None for other in others)
+            and get_backend("cython").first_nonfinite(X, X.dtype) is None
+        )
+
+    def _begin(self, X: Array, n_classes: int) -> None:
+        """What a fit from nothing begins with."""
+        self.n_features_in_ = X.shape[1]
+        self.__dict__.pop("feature_names_in_", None)
+        self.t_ = 1.0
+        self._allocate_parameter_mem(n_classes=n_classes, n_features=X.shape[1], input_dtype=X.dtype)
+
+    def _warn_unless_converged(self) -> None:
+        if self.tol is not None and self.tol > -np.inf and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to "
+                "improve the fit.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     # ------------------------------------------------------------------------------------------- coefficients
     def _coefficients(self, n_outputs: int) -> Coefficients:
@@ -288,16 +354,17 @@ class Linear:
         finally:
             del self._own_set
 
-    def _held_out(self, X: Any, targets: Array, y: Array, sample_weight: Array) -> HeldOut:
+    def _held_out(self, X: Any, targets: Array, y: Array, sample_weight: Array | None) -> HeldOut:
         own = self.__dict__.get("_own_set")
         if own is not None:
             X_val, y_val = validate_data(self, own[0], own[1], accept_sparse="csr", reset=False)
             weights = None if own[2] is None else _check_sample_weight(own[2], X_val, dtype=np.float64)
             return HeldOut(np.ones(len(y), bool), WatchedRows(X_val, y_val, weights))
-        mask = self._make_validation_split(y, sample_mask=sample_weight > 0).astype(bool)
-        if not mask.any():
-            return HeldOut(~mask, None)
-        return HeldOut(~mask, WatchedRows(X[mask], y[mask], sample_weight[mask]))
+        if not self.early_stopping:
+            return HeldOut(np.ones(len(y), bool), None)
+        counts = np.ones(len(y), bool) if sample_weight is None else sample_weight > 0
+        mask = self._make_validation_split(y, sample_mask=counts).astype(bool)
+        return HeldOut(~mask, WatchedRows(X[mask], y[mask], None if sample_weight is None else sample_weight[mask]))
 
     # ------------------------------------------------------------------------------------------------ training
     def _get_loss_function(self, loss: Any) -> Loss:
@@ -397,6 +464,17 @@ def report(n_done: int, coefficients: Coefficients, descents: list[Descent]) -> 
         f"-- Epoch {n_done}\nNorm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, "
         f"Bias: {coefficients.b.mean():.6f}, Objective: {objectives.mean():f}"
     )
+
+
+def weights_of_rows(sample_weight: Array | None) -> Array | None:
+    """None where all are 1."""
+    return None if sample_weight is None or (sample_weight == 1).all() else sample_weight.astype(np.float64)
+
+
+@functools.cache
+def parameter_names(kind: type) -> tuple[str, ...]:
+    """Of the constructor."""
+    return tuple(kind._get_param_names())
 
 
 def with_narrow_indices(X: Any) -> Any:

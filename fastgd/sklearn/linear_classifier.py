@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
@@ -23,6 +24,7 @@ from .linear import (
     Linear,
     Task,
     elementwise_losses,
+    weights_of_rows,
     with_narrow_indices,
 )
 
@@ -210,6 +212,11 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         self
         """
         with self._watching(X_val, y_val, sample_weight_val):
+            if self._lie_ready(X, y, coef_init, intercept_init, sample_weight) and y.dtype.kind in "biuU":
+                classes, labels = distinct(y)
+                if len(classes) > 1:
+                    self._fit_ready(X, y, classes, labels)
+                    return self
             super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
         return self
 
@@ -255,17 +262,32 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         two = len(self.classes_) == 2
         return super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
 
+    def _fit_ready(self, X: Array, y: Array, classes: Array, labels: Array) -> None:
+        """A fit from nothing of arrays that need no checks."""
+        self._more_validate_params()
+        self.classes_, given = classes, self.class_weight
+        self._expanded_class_weight = (
+            np.ones(len(classes)) if given is None else compute_class_weight(given, classes=classes, y=y)
+        )
+        self._begin(X, len(classes))
+        self._loss_function_ = self._get_loss_function(self.loss)
+        self._fit_outputs(X, y, labels, None, self.max_iter)
+        self._warn_unless_converged()
+
     def _fit_binary(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
-        negative, positive = self._expanded_class_weight
-        self._fit_outputs(X, y, sample_weight, max_iter, np.array([[negative, positive]]))
+        self._fit_outputs(X, y, np.searchsorted(self.classes_, y).astype(np.intp), sample_weight, max_iter)
 
-    def _fit_multiclass(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
-        positive = np.asarray(self._expanded_class_weight)
-        self._fit_outputs(X, y, sample_weight, max_iter, np.column_stack([np.ones(len(positive)), positive]))
+    # One class against the rest is the same, of several outputs.
+    _fit_multiclass = _fit_binary
 
-    def _fit_outputs(self, X: Any, y: Any, sample_weight: Array, max_iter: int, class_weights: Array) -> None:
+    def _weights_of_outputs(self) -> Array:
+        """Of each output: what the rows of other classes are weighed by, and those of its own."""
+        weights = np.asarray(self._expanded_class_weight, np.float64)
+        return weights[None] if len(weights) == 2 else np.column_stack([np.ones(len(weights)), weights])
+
+    def _fit_outputs(self, X: Any, y: Any, labels: Array, sample_weight: Array | None, max_iter: int) -> None:
+        class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
-        labels = np.searchsorted(self.classes_, y).astype(np.intp)
         held_out = self._held_out(X, labels, y, sample_weight)
         random_state = check_random_state(self.random_state)
         if n_outputs > 1:
@@ -275,10 +297,10 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         task = Task(
             X.astype(state.W.dtype, copy=False),
             labels,
-            None if (sample_weight == 1).all() else sample_weight.astype(np.float64),
+            weights_of_rows(sample_weight),
             self._loss_function_,
             np.arange(n_outputs) if n_outputs > 1 else np.array([1]),
-            np.ascontiguousarray(class_weights, np.float64),
+            class_weights,
         )
         self.n_iter_ = self._descend(
             task,
@@ -344,3 +366,15 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         ndarray of shape (n_samples, n_classes)
         """
         return np.log(self.predict_proba(X))
+
+
+def distinct(y: Array) -> tuple[Array, Array]:
+    """The different labels in order, and the place of each row's among them (intp)."""
+    if y.dtype.kind in "iu" and y.dtype != np.uint64:
+        low = int(y.min())
+        if int(y.max()) - low <= len(y):
+            # Without sorting, which takes as long as an epoch.
+            places = np.subtract(y, low, dtype=np.intp)
+            there = np.bincount(places) > 0
+            return (np.flatnonzero(there) + low).astype(y.dtype), (np.cumsum(there) - 1)[places]
+    return np.unique(y, return_inverse=True)

@@ -20,6 +20,7 @@ from .linear import (
     Linear,
     Task,
     elementwise_losses,
+    weights_of_rows,
     with_narrow_indices,
 )
 
@@ -166,6 +167,10 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         self
         """
         with self._watching(X_val, y_val, sample_weight_val):
+            ready = self._lie_ready(X, y, coef_init, intercept_init, sample_weight)
+            if ready and y.dtype.kind in "iuf" and np.isfinite(y).all():
+                self._fit_ready(X, y)
+                return self
             super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
         return self
 
@@ -186,17 +191,31 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         super().partial_fit(with_narrow_indices(X), y, sample_weight)
         return self
 
+    def _fit_ready(self, X: Array, y: Array) -> None:
+        """A fit from nothing of arrays that need no checks."""
+        self._more_validate_params()
+        self._begin(X, 1)
+        self._fit_numbers(X, y.astype(X.dtype, copy=False), None, self.max_iter)
+        self._warn_unless_converged()
+
     def _fit_regressor(self, X: Any, y: Any, *given: Any) -> None:
         # Between y and these stand parameters, more of them in older versions of scikit-learn.
         sample_weight, max_iter = given[-2:]
+        self._fit_numbers(X, y, sample_weight, max_iter)
+
+    def _fit_numbers(self, X: Any, y: Array, sample_weight: Array | None, max_iter: int) -> None:
         loss, state = self._get_loss_function(self.loss), self._coefficients(1)
         dtype = state.W.dtype
         targets = read_targets(y, loss, len(y), 1, dtype, get_backend("cython").first_nonfinite)
         held_out = self._held_out(X, targets, y, sample_weight)
         seed = int(check_random_state(self.random_state).randint(0, LARGEST_SEED))
-        weights = None if (sample_weight == 1).all() else sample_weight.astype(np.float64)
         task = Task(
-            X.astype(dtype, copy=False), targets.ravel(), weights, loss, np.zeros(1, np.intp), np.ones((1, 2))
+            X.astype(dtype, copy=False),
+            targets.ravel(),
+            weights_of_rows(sample_weight),
+            loss,
+            np.zeros(1, np.intp),
+            np.ones((1, 2)),
         )
         self.n_iter_ = self._descend(
             task,

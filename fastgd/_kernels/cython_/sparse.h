@@ -89,8 +89,14 @@ static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
 
 /* Forward ------------------------------------------------------------------------------------------------------------ */
 
-/* Rows first .. last-1 of f(input W + b). */
-static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t first, ptrdiff_t last)
+INLINE void scale_and_add(REAL *sum, REAL factor, const REAL *bias, ptrdiff_t width)
+{
+    for (ptrdiff_t i = 0; i < width; i++)
+        sum[i] = sum[i] * factor + bias[i];
+}
+
+/* Rows first .. last-1 of f(input W + b), where W is what is stored times a factor. */
+static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, double factor, ptrdiff_t first, ptrdiff_t last)
 {
     const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
     for (ptrdiff_t panel = 0; panel < score->panels; panel++) {
@@ -99,13 +105,107 @@ static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, 
         const tile_functions *tiles = tiles_for(width);
         for (ptrdiff_t row = first; row < last; row++) {
             ptrdiff_t begin = batch->row_start[row];
-            tiles->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin, weight, bias,
-                               panel_row(score, panel, row));
+            tiles->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin, weight,
+                               factor == 1 ? bias : NULL, panel_row(score, panel, row));
+            if (factor != 1)
+                scale_and_add(panel_row(score, panel, row), (REAL)factor, bias, width);
         }
         if (layer->activate && last > first)
             layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
                             (last - first) * width, layer->activation_scalars);
     }
+}
+
+/* Plain steps of one output ------------------------------------------------------------------------------------------ */
+
+/* Such a layer has a weight in the first lane of each row of its only panel, and zeros in the others.  Where a step is
+ * w - rate g, a batch's gradient is summed in the second lane, and is zero again once it has been taken off the weight: two
+ * passes over the elements as they stand, without numbers for columns and without copies of them.  The sums are the same, in
+ * the same order.  What draws all weights to zero is one factor of all of them. */
+
+#define SINGLE_WIDTH ((ptrdiff_t)(16 / sizeof(REAL)))
+
+/* A factor beyond these is multiplied out, long before weights without it leave the range of numbers. */
+#define LARGEST_FACTOR 1e9
+
+static double squares_of_weights(const dense_layer *layer)
+{
+    enum { PARTS = 8 };
+    const REAL *weight = panel_row(&layer->weight, 0, 0);
+    double part[PARTS] = {0}, sum = 0;
+    ptrdiff_t column = 0;
+    for (; column + PARTS <= layer->n_inputs; column += PARTS)
+        for (ptrdiff_t k = 0; k < PARTS; k++, weight += SINGLE_WIDTH)
+            part[k] += (double)*weight * (double)*weight;
+    for (; column < layer->n_inputs; column++, weight += SINGLE_WIDTH)
+        part[0] += (double)*weight * (double)*weight;
+    for (ptrdiff_t k = 0; k < PARTS; k++)
+        sum += part[k];
+    return sum;
+}
+
+/* Columns first .. last-1; returns whether all weights are finite, of which any others are left as they were. */
+static int multiply_by_factor(const dense_layer *layer, const step_history *history, ptrdiff_t first, ptrdiff_t last)
+{
+    REAL *weight = panel_row(&layer->weight, 0, first), factor = (REAL)history->factor, probe = 0;
+    for (ptrdiff_t i = 0; i < (last - first) * SINGLE_WIDTH; i++) {
+        REAL new = weight[i] * factor;
+        probe += new * 0;
+        weight[i] = new * 0 == 0 ? new : weight[i];
+    }
+    return probe == 0;
+}
+
+/* Of all weights no more than so much is left. */
+static int draw_to_zero(const dense_layer *layer, step_history *history, double left)
+{
+    int finite = 1;
+    history->factor *= left;
+    if (fabs(history->factor) < LARGEST_FACTOR && fabs(history->factor) > 1 / LARGEST_FACTOR)
+        return 1;
+    finite = multiply_by_factor(layer, history, 0, layer->n_inputs);
+    history->square *= history->factor * history->factor;
+    history->factor = 1;
+    return finite;
+}
+
+static void add_plain_gradient(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t count)
+{
+    REAL *weight = panel_row(&layer->weight, 0, 0);
+    const REAL *values = batch->value, *delta = panel_row(&layer->delta, 0, 0);
+    for (ptrdiff_t row = 0; row < count; row++, delta += SINGLE_WIDTH)
+        for (ptrdiff_t k = batch->row_start[row]; k < batch->row_start[row + 1]; k++)
+            weight[batch->column[k] * SINGLE_WIDTH + 1] += values[k] * *delta;
+}
+
+/* Each weight less its gradient times so much.  A column that comes again has none left. */
+static int take_plain_gradient(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count, REAL by)
+{
+    REAL *weight = panel_row(&layer->weight, 0, 0);
+    double squares = 0;
+    int finite = 1;
+    for (ptrdiff_t k = 0; k < batch->row_start[count]; k++) {
+        REAL *at = weight + batch->column[k] * SINGLE_WIDTH, old = at[0], new = old - by * at[1];
+        at[1] = 0;
+        if (new * 0 != 0) {
+            finite = 0;
+            continue;
+        }
+        at[0] = new;
+        squares += ((double)new - (double)old) * ((double)new + (double)old);
+    }
+    history->square += squares;
+    return finite;
+}
+
+/* A step with the gradient of so many rows: without one it would leave so much of each weight. */
+static int descend_plainly(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count,
+                           double rate, double left)
+{
+    int finite = left == 1 || draw_to_zero(layer, history, left);
+    history->steps = history->factor != 1;
+    add_plain_gradient(layer, batch, count);
+    return finite & take_plain_gradient(layer, batch, history, count, (REAL)(rate / history->factor));
 }
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
@@ -216,6 +316,8 @@ static int catch_up(const dense_layer *layer, const update_rule *rule, step_hist
 static int settle(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first, ptrdiff_t last)
 {
     int finite = 1;
+    if (history->is_plain)
+        return multiply_by_factor(layer, history, first, last);
     for (ptrdiff_t next; first < last; first = next) {
         ptrdiff_t end = smaller(last, first + PANEL_WIDTH);
         for (next = first + 1; next < end && history->taken[next] == history->taken[first]; next++)
@@ -238,6 +340,13 @@ static int is_owed(const network *net)
         || scalar_at(net, net->place_of_decay) != 0;
 }
 
+/* Of a weight without a gradient, where a step is but a factor. */
+INLINE double left_by_step(const network *net)
+{
+    double drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    return 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+}
+
 /* A product of factors beyond this, or below its inverse, is begun anew, long before it leaves the range of numbers. */
 #define LARGEST_SCALE 1e100
 
@@ -246,11 +355,11 @@ static int write_history(network *net)
 {
     step_history *history = &net->history;
     ptrdiff_t step = history->steps++;
-    double scale = history->scale[step], drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    double scale = history->scale[step];
     memcpy((REAL *)history->scalars + step * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
     history->weight_sum[step] = net->now.weight_sum;
     history->squares[step + 1] = history->squares[step] + net->now.weight_sum * scale * scale;
-    scale *= 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+    scale *= left_by_step(net);
     history->scale[step + 1] = scale;
     return history->steps < history->room && !history->at_once
         && (!history->scales || (fabs(scale) < LARGEST_SCALE && fabs(scale) > 1 / LARGEST_SCALE));
