@@ -57,7 +57,7 @@ LARGEST_SEED = np.iinfo(np.int32).max
 # What scikit-learn trains on as it is.
 READY_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
-# Parameters that have been found valid, of so many fits at most: values and their types, which "==" does not tell apart.
+# Parameters that have been found valid, of so many fits at most: values, and types, which "==" does not tell apart.
 PASSED: set[tuple[Any, ...]] = set()
 MOST_PASSED = 256
 COMPARED_BY_VALUE = (str, int, float, type(None), Loss)

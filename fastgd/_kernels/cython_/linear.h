@@ -168,24 +168,6 @@ static void add_to_mean(const linear_output *out, const linear_row *row, double 
         add_sparse(out->mean, row, 0, by);
 }
 
-/* weights <- weights + factor x, of output k and row i */
-static void add_row(linear_job *job, ptrdiff_t k, ptrdiff_t i, double factor)
-{
-    linear_output *out = job->outputs[k];
-    linear_row row = row_of(&job->rows, i);
-    double by = factor * out->inverse;
-    if (job->l2 > 0) {
-        double product = job->batch_size == 1 ? job->product[k] : out->scale * dot(out->weight, &row);
-        out->squares += factor * (2 * product + factor * square_of_row(job, i));
-    }
-    if (row.columns == NULL)
-        add_dense(out->weight, row.values, row.count, (REAL)by);
-    else
-        out->magnitudes += out->scale * add_sparse(out->weight, &row, job->l1 > 0, (REAL)by);
-    if (out->mean && out->mean_share != 0)
-        add_to_mean(out, &row, by);
-}
-
 /* The scale, and what the mean has in terms of the weights, are multiplied out. */
 static void multiply_out(linear_output *out, ptrdiff_t count)
 {
@@ -270,15 +252,25 @@ static void charge_sparse(linear_output *out, const linear_row *row)
 
 /* Steps ------------------------------------------------------------------------------------------------------------ */
 
+/* Most jobs are SIMPLE: of an elementwise loss, a step down its gradient for each row, neither l1 nor means.  Of what a
+ * row takes then, half would be spent on asking what is wanted.  So everything from here on is compiled twice, once for
+ * jobs of which that is known. */
+INLINE int is_simple(const linear_job *job)
+{
+    return job->batch_size == 1 && job->loss.elementwise && job->step == GRADIENT_STEP && job->l1 == 0 && job->average_from == 0;
+}
+
 INLINE REAL target_of(const linear_job *job, const linear_output *out, ptrdiff_t i)
 {
     if (job->rows.labels == NULL)
         return ((const REAL *)job->rows.targets)[i];
-    return job->rows.labels[i] == out->label ? 1 : (REAL)job->other_target;
+    /* Whose label it is cannot be foreseen: no branch depends on it. */
+    const REAL sides[] = {(REAL)job->other_target, 1};
+    return sides[job->rows.labels[i] == out->label];
 }
 
 /* Of all outputs for one row, without intercepts. */
-static void multiply_row(const linear_job *job, const linear_row *row, double *product)
+INLINE void multiply_row(const linear_job *job, const linear_row *row, double *product)
 {
     ptrdiff_t k = 0;
     for (; row->columns == NULL && k + 2 <= job->n_outputs; k += 2) {
@@ -292,7 +284,7 @@ static void multiply_row(const linear_job *job, const linear_row *row, double *p
         product[k] = job->outputs[k]->scale * dot(job->outputs[k]->weight, row);
 }
 
-static void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
 {
     REAL *score = job->score, *target = job->target;
     for (ptrdiff_t i = 0; i < n; i++, score += job->n_outputs, target += job->n_outputs) {
@@ -326,11 +318,11 @@ static void losses_over_rows(linear_job *job, const ptrdiff_t *batch, ptrdiff_t 
 }
 
 /* Whole vectors, which the buffers have room for: what one load takes up, one store has to have left. */
-static void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
     void *arrays[] = {job->score, job->target, job->value, job->gradient};
     ptrdiff_t count = n * job->n_outputs;
-    if (job->loss.elementwise == NULL) {
+    if (!simple && job->loss.elementwise == NULL) {
         losses_over_rows(job, batch, n);
         return;
     }
@@ -341,31 +333,31 @@ static void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
     job->loss.elementwise(arrays, ceil_divide(count, LANES) * LANES, job->loss.scalars);
 }
 
-static double weight_of_row(const linear_job *job, const linear_output *out, ptrdiff_t i, ptrdiff_t at)
+INLINE double weight_of_row(const linear_job *job, const linear_output *out, ptrdiff_t i, ptrdiff_t at, int simple)
 {
     double weight = job->rows.weights ? job->rows.weights[i] : 1;
-    if (job->loss.elementwise)
+    if (simple || job->loss.elementwise)
         return weight * (((REAL *)job->target)[at] > 0 ? out->positive : out->negative);
     return weight * job->outputs[job->rows.labels[i]]->positive;
 }
 
 /* What the weighted sum over a batch is divided by: a single row counts as much as it weighs. */
-static double divisor_of_batch(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE double divisor_of_batch(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
     double sum = 0;
-    if (job->batch_size == 1)
+    if (simple || job->batch_size == 1)
         return 1;
     for (ptrdiff_t i = 0; i < n; i++)
-        sum += weight_of_row(job, job->outputs[k], batch[i], i * job->n_outputs + k);
+        sum += weight_of_row(job, job->outputs[k], batch[i], i * job->n_outputs + k, simple);
     return sum;
 }
 
-/* How much of row i the weights of an output get, for a step of that length. */
-static double share_of_row(linear_job *job, ptrdiff_t i, ptrdiff_t at, double rate, double weight)
+/* How much of row i the weights of an output get, for a step of that length.  Everything but the slope is known before the row
+ * is scored, and multiplied first. */
+INLINE double share_of_row(linear_job *job, ptrdiff_t i, ptrdiff_t at, double rate, double weight, int simple)
 {
     double loss = (double)((REAL *)job->value)[at], slope = (double)((REAL *)job->gradient)[at], length;
-    /* Everything but the slope is known before the row is scored, and multiplied first. */
-    if (job->step == GRADIENT_STEP)
+    if (simple || job->step == GRADIENT_STEP)
         return -rate * weight * upper(-STEEPEST, lower(STEEPEST, slope));
     if (job->step == PASSIVE_AGGRESSIVE_1)
         length = square_of_row(job, i) > 0 ? lower(rate, loss / square_of_row(job, i)) : 0;
@@ -374,20 +366,36 @@ static double share_of_row(linear_job *job, ptrdiff_t i, ptrdiff_t at, double ra
     return weight * (slope < 0 ? length : -length);
 }
 
-static void add_batch(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, double rate)
+/* weights <- weights + factor x, of output k and row i */
+INLINE void add_row(linear_job *job, ptrdiff_t k, ptrdiff_t i, double factor, int simple)
 {
     linear_output *out = job->outputs[k];
-    double divisor = divisor_of_batch(job, k, batch, n);
+    linear_row row = row_of(&job->rows, i);
+    double by = factor * out->inverse;
+    if (job->l2 > 0) {
+        double product = simple || job->batch_size == 1 ? job->product[k] : out->scale * dot(out->weight, &row);
+        out->squares += factor * (2 * product + factor * square_of_row(job, i));
+    }
+    if (row.columns == NULL)
+        add_dense(out->weight, row.values, row.count, (REAL)by);
+    else
+        out->magnitudes += out->scale * add_sparse(out->weight, &row, job->l1 > 0, (REAL)by);
+    out->intercept += job->intercept_share * factor;
+    if (!simple && out->mean && out->mean_share != 0)
+        add_to_mean(out, &row, by);
+}
+
+INLINE void add_batch(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, double rate, int simple)
+{
+    double divisor = divisor_of_batch(job, k, batch, n, simple);
     for (ptrdiff_t i = 0; i < n && divisor != 0; i++) {
         ptrdiff_t at = i * job->n_outputs + k;
         if (((REAL *)job->gradient)[at] == 0)
             continue;
-        double weight = weight_of_row(job, out, batch[i], at);
-        double factor = share_of_row(job, batch[i], at, rate, job->batch_size == 1 ? weight : weight / divisor);
-        if (factor == 0)
-            continue;
-        add_row(job, k, batch[i], factor);
-        out->intercept += job->intercept_share * factor;
+        double weight = weight_of_row(job, job->outputs[k], batch[i], at, simple);
+        double factor = share_of_row(job, batch[i], at, rate, divisor == 1 ? weight : weight / divisor, simple);
+        if (factor != 0)
+            add_row(job, k, batch[i], factor, simple);
     }
 }
 
@@ -403,45 +411,43 @@ static void charge(linear_job *job, linear_output *out, const ptrdiff_t *batch, 
     }
 }
 
-static void update_output(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step)
+INLINE void update_output(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step, int simple)
 {
     linear_output *out = job->outputs[k];
     double rate = out->pace * job->rates[step], t = job->steps_before + (double)step + 1;
-    double left = upper(0, 1 - rate * job->l2);
     if (job->l2 > 0) {
+        double left = upper(0, 1 - rate * job->l2);
         shrink(out, job->rows.n_columns, left);
         job->product[k] *= left;
     }
-    add_batch(job, k, batch, n, rate);
-    if (job->average_from > 0 && t >= job->average_from)
+    add_batch(job, k, batch, n, rate, simple);
+    if (!simple && job->average_from > 0 && t >= job->average_from)
         average(out, t - job->average_from + 1);
-    if (job->l1 > 0) {
+    if (!simple && job->l1 > 0) {
         out->due += job->l1 * rate;
         charge(job, out, batch, n);
     }
 }
 
 /* The mean loss of a batch, as many times as it has rows; that of a single row does not depend on its weight. */
-static double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
-    double sum = 0, divisor = divisor_of_batch(job, k, batch, n);
-    if (job->batch_size == 1)
+    double sum = 0, divisor = divisor_of_batch(job, k, batch, n, simple);
+    if (simple || job->batch_size == 1)
         return (double)((REAL *)job->value)[k];
     for (ptrdiff_t i = 0; i < n; i++) {
         ptrdiff_t at = i * job->n_outputs + k;
-        sum += weight_of_row(job, job->outputs[k], batch[i], at) * (double)((REAL *)job->value)[at];
+        sum += weight_of_row(job, job->outputs[k], batch[i], at, simple) * (double)((REAL *)job->value)[at];
     }
     return divisor > 0 ? (double)n * sum / divisor : 0;
 }
 
-static void account_batch(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE void account_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
-    for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
-        linear_output *out = job->outputs[k], *counted = job->loss.elementwise ? out : job->outputs[0];
-        out->objective += loss_of_output(job, k, batch, n);
-        if (job->step == GRADIENT_STEP)
-            counted->objective += (double)n * (0.5 * job->l2 * out->squares + job->l1 * out->magnitudes);
-    }
+    linear_output *out = job->outputs[k], *counted = simple || job->loss.elementwise ? out : job->outputs[0];
+    double penalty = 0.5 * job->l2 * out->squares + job->l1 * out->magnitudes;
+    counted->objective += (simple || job->step == GRADIENT_STEP ? (double)n * penalty : 0);
+    out->objective += loss_of_output(job, k, batch, n, simple);
 }
 
 /* Epochs ----------------------------------------------------------------------------------------------------------- */
@@ -486,27 +492,40 @@ static int end_linear_epoch(linear_job *job)
     return over;
 }
 
-static void train_linear(linear_job *job)
+/* Rows of fewer bytes altogether stay in the L2 cache, and are not asked for. */
+#define CACHED_ROWS (1 << 18)
+
+INLINE void descend_rows(linear_job *job, int simple)
 {
-    uint64_t before = engine_enter();
-    ptrdiff_t step = 0;
-    int over = 0;
-    job->squared_row = -1;
+    const linear_rows *rows = &job->rows;
+    int asks = rows->columns || job->n_rows * rows->n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS, over = 0;
+    ptrdiff_t step = 0, size = simple ? 1 : job->batch_size;
     for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
         begin_linear_epoch(job);
-        for (ptrdiff_t first = 0; first < job->n_rows; first += job->batch_size, step++) {
+        for (ptrdiff_t first = 0; first < job->n_rows; first += size, step++) {
             const ptrdiff_t *batch = job->order + first;
-            ptrdiff_t n = smaller(job->batch_size, job->n_rows - first);
-            for (ptrdiff_t i = first + ROWS_AHEAD * n; i < smaller(first + (ROWS_AHEAD + 1) * n, job->n_rows); i++)
-                prefetch_row(&job->rows, job->order[i]);
+            ptrdiff_t n = simple ? 1 : smaller(size, job->n_rows - first), ahead = first + ROWS_AHEAD * size;
+            for (ptrdiff_t i = ahead; asks && i < smaller(ahead + size, job->n_rows); i++)
+                prefetch_row(rows, job->order[i]);
             score_rows(job, batch, n);
-            loss_of_batch(job, batch, n);
-            account_batch(job, batch, n);
+            loss_of_batch(job, batch, n, simple);
             for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-                update_output(job, k, batch, n, step);
+                account_output(job, k, batch, n, simple);
+            for (ptrdiff_t k = 0; k < job->n_outputs; k++)
+                update_output(job, k, batch, n, step, simple);
         }
         over = end_linear_epoch(job);
     }
+}
+
+static void train_linear(linear_job *job)
+{
+    uint64_t before = engine_enter();
+    job->squared_row = -1;
+    if (is_simple(job))
+        descend_rows(job, 1);
+    else
+        descend_rows(job, 0);
     for (ptrdiff_t k = 0; k < job->n_outputs; k++)
         multiply_out(job->outputs[k], job->rows.n_columns);
     engine_leave(before);
