@@ -6,6 +6,7 @@ The classes of scikit-learn that they derive from check parameters and data, and
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -61,6 +63,9 @@ READY_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 PASSED: set[tuple[Any, ...]] = set()
 MOST_PASSED = 256
 COMPARED_BY_VALUE = (str, int, float, type(None), Loss)
+
+# Of each thread, to be seeded.
+GENERATORS = threading.local()
 
 
 @dataclass
@@ -267,12 +272,13 @@ class Linear:
     # -------------------------------------------------------------------------------------------------- the door
     def _validate_params(self) -> None:
         """As scikit-learn does it; parameters that have passed before pass at a look."""
-        values = [getattr(self, name) for name in parameter_names(type(self))]
-        given = (type(self), *values, *map(type, values))
+        kind: Any = type(self)
+        values = [getattr(self, name) for name in parameter_names(kind)]
+        given = (kind, *values, *map(type, values))
         known = all(isinstance(value, COMPARED_BY_VALUE) for value in values)
         if known and given in PASSED:
             return
-        super()._validate_params()
+        super()._validate_params()  # type: ignore[misc]
         if known:
             if len(PASSED) >= MOST_PASSED:
                 PASSED.clear()
@@ -466,15 +472,30 @@ def report(n_done: int, coefficients: Coefficients, descents: list[Descent]) -> 
     )
 
 
+def seeded(given: Any) -> np.random.RandomState:
+    """The generator that scikit-learn makes of a `random_state`.
+
+    A new one for each whole number draws entropy that the seed then replaces, for longer than a short epoch takes: one
+    for each thread is seeded again instead. What it draws has to be drawn before the next call.
+    """
+    if isinstance(given, Integral):
+        if not hasattr(GENERATORS, "own"):
+            GENERATORS.own = np.random.RandomState(0)
+        GENERATORS.own.seed(given)
+        given = GENERATORS.own
+    return check_random_state(given)
+
+
 def weights_of_rows(sample_weight: Array | None) -> Array | None:
     """None where all are 1."""
     return None if sample_weight is None or (sample_weight == 1).all() else sample_weight.astype(np.float64)
 
 
 @functools.cache
-def parameter_names(kind: type) -> tuple[str, ...]:
+def parameter_names(kind: Any) -> tuple[str, ...]:
     """Of the constructor."""
-    return tuple(kind._get_param_names())
+    names: list[str] = kind._get_param_names()
+    return tuple(names)
 
 
 def with_narrow_indices(X: Any) -> Any:

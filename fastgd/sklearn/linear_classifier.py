@@ -9,7 +9,6 @@ import scipy.special
 from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
@@ -24,6 +23,7 @@ from .linear import (
     Linear,
     Task,
     elementwise_losses,
+    seeded,
     weights_of_rows,
     with_narrow_indices,
 )
@@ -289,9 +289,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
         held_out = self._held_out(X, labels, y, sample_weight)
-        random_state = check_random_state(self.random_state)
+        random_state = seeded(self.random_state)
         if n_outputs > 1:
-            random_state = check_random_state(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
+            random_state = seeded(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
         # scikit-learn draws one for its data set, too.
         random_state.randint(1, LARGEST_SEED)
         task = Task(

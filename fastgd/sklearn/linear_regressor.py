@@ -8,7 +8,6 @@ import numpy as np
 from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from .._formula import Loss
@@ -20,6 +19,7 @@ from .linear import (
     Linear,
     Task,
     elementwise_losses,
+    seeded,
     weights_of_rows,
     with_narrow_indices,
 )
@@ -208,7 +208,7 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         dtype = state.W.dtype
         targets = read_targets(y, loss, len(y), 1, dtype, get_backend("cython").first_nonfinite)
         held_out = self._held_out(X, targets, y, sample_weight)
-        seed = int(check_random_state(self.random_state).randint(0, LARGEST_SEED))
+        seed = int(seeded(self.random_state).randint(0, LARGEST_SEED))
         task = Task(
             X.astype(dtype, copy=False),
             targets.ravel(),

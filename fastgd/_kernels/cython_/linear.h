@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "gather.h"
 #include "losses.h"
 
 /* Below it the scale is multiplied into the weights, long before it underflows. */
@@ -43,23 +44,15 @@ INLINE linear_row row_of(const linear_rows *rows, ptrdiff_t i)
                         last - first};
 }
 
-/* Rows come in an order that no prefetcher foresees: how far ahead they are asked for, and how many lines of each array, the
- * rest of which follows by itself. */
-#define ROWS_AHEAD 2
-#define LINES_OF_ROW 16
-
-INLINE void prefetch_lines(const void *from, ptrdiff_t bytes)
-{
-    for (ptrdiff_t line = 0; line < smaller(bytes, LINES_OF_ROW * CACHE_LINE); line += CACHE_LINE)
-        __builtin_prefetch((const char *)from + line);
-}
+/* Of a row to come so many bytes of each array are asked for; what is beyond them follows by itself. */
+#define BYTES_AHEAD (16 * CACHE_LINE)
 
 INLINE void prefetch_row(const linear_rows *rows, ptrdiff_t i)
 {
     linear_row row = row_of(rows, i);
-    prefetch_lines(row.values, row.count * (ptrdiff_t)sizeof(REAL));
+    prefetch((const char *)row.values, smaller(BYTES_AHEAD, row.count * (ptrdiff_t)sizeof(REAL)));
     if (row.columns)
-        prefetch_lines(row.columns, row.count * rows->index_bytes);
+        prefetch(row.columns, smaller(BYTES_AHEAD, row.count * rows->index_bytes));
 }
 
 /* Products of one row with the weights of one output, or of two, which take turns on what is loaded of the row.  Each is

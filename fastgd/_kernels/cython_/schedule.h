@@ -76,7 +76,7 @@ static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdif
 {
     range live;
     if (member == 0) {
-        gather_elements(&net->job.rows, net->order, first, count, &net->batch);
+        gather_elements(&net->job.rows, net->order, net->job.n_rows, first, count, &net->batch);
         if (is_training(net) && !net->history.is_plain)
             number_columns(&net->batch, &net->layers[0], count);
         if (is_training(net) && !updates_slim(net) && !net->history.is_plain)

@@ -28,13 +28,24 @@ static const struct {
 
 /* The batch ---------------------------------------------------------------------------------------------------------- */
 
-/* The elements of rows first .. first + count - 1 of the order, row by row. */
-static void gather_elements(const sparse_source *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t count,
-                            sparse_batch *batch)
+INLINE void prefetch_elements(const sparse_source *source, ptrdiff_t row)
+{
+    ptrdiff_t begin = source->starts[row], length = source->starts[row + 1] - begin;
+    ptrdiff_t size = element_runs[source->element_type].size, column_size = source->wide_columns ? sizeof(int64_t) : sizeof(int32_t);
+    prefetch(source->values + begin * size, length * size);
+    prefetch((const char *)source->columns + begin * column_size, length * column_size);
+}
+
+/* The elements of rows first .. first + count - 1 of the order, row by row; in one that is shuffled, of n_rows, those to come
+ * are asked for. */
+static void gather_elements(const sparse_source *source, const ptrdiff_t *order, ptrdiff_t n_rows, ptrdiff_t first,
+                            ptrdiff_t count, sparse_batch *batch)
 {
     ptrdiff_t filled = 0;
     REAL *values = batch->value;
     for (ptrdiff_t i = 0; i < count; i++) {
+        if (order && first + i + ROWS_AHEAD < n_rows)
+            prefetch_elements(source, order[first + i + ROWS_AHEAD]);
         ptrdiff_t row = order ? order[first + i] : first + i, begin = source->starts[row];
         ptrdiff_t length = source->starts[row + 1] - begin, size = element_runs[source->element_type].size;
         element_runs[source->element_type].convert(source->values + begin * size, size, length, values + filled);
@@ -89,41 +100,72 @@ static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
 
 /* Forward ------------------------------------------------------------------------------------------------------------ */
 
-INLINE void scale_and_add(REAL *sum, REAL factor, const REAL *bias, ptrdiff_t width)
+/* A layer of one output has its weight in the first lane of each row of its only panel, and zeros in the others. */
+#define SINGLE_WIDTH ((ptrdiff_t)(16 / sizeof(REAL)))
+#define ROWS_AT_A_TIME 4
+
+INLINE void add_products(const sparse_batch *batch, const REAL *weight, ptrdiff_t first, ptrdiff_t last, REAL *sum)
 {
-    for (ptrdiff_t i = 0; i < width; i++)
-        sum[i] = sum[i] * factor + bias[i];
+    for (ptrdiff_t k = first; k < last; k++)
+        *sum += ((const REAL *)batch->value)[k] * weight[batch->column[k] * SINGLE_WIDTH];
 }
 
-/* Rows first .. last-1 of f(input W + b), where W is what is stored times a factor. */
+/* So many rows take turns, since each sum has to wait for the product before it.  The weights are what is stored times a
+ * factor; without one, sums begin with the bias, as those of tiles do. */
+INLINE void score_singly(int rows, const dense_layer *layer, const sparse_batch *batch, REAL factor, const matrix *score, ptrdiff_t row)
+{
+    const REAL *weight = panel_row(&layer->weight, 0, 0), bias = weight[layer->n_inputs * SINGLE_WIDTH];
+    const ptrdiff_t *start = batch->row_start + row;
+    ptrdiff_t shortest = start[1] - start[0];
+    REAL sum[ROWS_AT_A_TIME], *to = panel_row(score, 0, row);
+    for (int r = 0; r < rows; r++) {
+        shortest = smaller(shortest, start[r + 1] - start[r]);
+        sum[r] = factor == 1 ? bias : 0;
+    }
+    for (ptrdiff_t k = 0; k < shortest; k++)
+        for (int r = 0; r < rows; r++)
+            add_products(batch, weight, start[r] + k, start[r] + k + 1, sum + r);
+    for (int r = 0; r < rows; r++, to += SINGLE_WIDTH) {
+        add_products(batch, weight, start[r] + shortest, start[r + 1], sum + r);
+        memset(to, 0, 16);
+        *to = factor == 1 ? sum[r] : sum[r] * factor + bias;
+    }
+}
+
+/* Rows first .. last-1 of input W + b. */
+static void sparse_scores(const dense_layer *layer, const sparse_batch *batch, double factor, const matrix *score, ptrdiff_t first,
+                          ptrdiff_t last)
+{
+    for (; layer->n_outputs == 1 && first + ROWS_AT_A_TIME <= last; first += ROWS_AT_A_TIME)
+        score_singly(ROWS_AT_A_TIME, layer, batch, (REAL)factor, score, first);
+    for (; layer->n_outputs == 1 && first < last; first++)
+        score_singly(1, layer, batch, (REAL)factor, score, first);
+    for (ptrdiff_t panel = 0; panel < score->panels && first < last; panel++) {
+        ptrdiff_t width = width_of_panel(score, panel);
+        const REAL *weight = panel_row(&layer->weight, panel, 0), *bias = weight + layer->n_inputs * width;
+        for (ptrdiff_t row = first; row < last; row++) {
+            ptrdiff_t begin = batch->row_start[row];
+            tiles_for(width)->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin,
+                                          weight, bias, panel_row(score, panel, row));
+        }
+    }
+}
+
+/* Rows first .. last-1 of f(input W + b). */
 static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, double factor, ptrdiff_t first, ptrdiff_t last)
 {
     const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
-    for (ptrdiff_t panel = 0; panel < score->panels; panel++) {
-        ptrdiff_t width = width_of_panel(score, panel);
-        const REAL *weight = panel_row(&layer->weight, panel, 0), *bias = weight + layer->n_inputs * width;
-        const tile_functions *tiles = tiles_for(width);
-        for (ptrdiff_t row = first; row < last; row++) {
-            ptrdiff_t begin = batch->row_start[row];
-            tiles->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin, weight,
-                               factor == 1 ? bias : NULL, panel_row(score, panel, row));
-            if (factor != 1)
-                scale_and_add(panel_row(score, panel, row), (REAL)factor, bias, width);
-        }
-        if (layer->activate && last > first)
-            layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
-                            (last - first) * width, layer->activation_scalars);
-    }
+    sparse_scores(layer, batch, factor, score, first, last);
+    for (ptrdiff_t panel = 0; panel < score->panels && layer->activate && last > first; panel++)
+        layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
+                        (last - first) * width_of_panel(score, panel), layer->activation_scalars);
 }
 
 /* Plain steps of one output ------------------------------------------------------------------------------------------ */
 
-/* Such a layer has a weight in the first lane of each row of its only panel, and zeros in the others.  Where a step is
- * w - rate g, a batch's gradient is summed in the second lane, and is zero again once it has been taken off the weight: two
- * passes over the elements as they stand, without numbers for columns and without copies of them.  The sums are the same, in
- * the same order.  What draws all weights to zero is one factor of all of them. */
-
-#define SINGLE_WIDTH ((ptrdiff_t)(16 / sizeof(REAL)))
+/* Where a step is w - rate g, a batch's gradient is summed in the second lane of the weights, and is zero again once it has been
+ * taken off: two passes over the elements as they stand, without numbers for columns and without copies of them.  The sums
+ * are the same, in the same order.  What draws all weights to zero is one factor of all of them. */
 
 /* A factor beyond these is multiplied out, long before weights without it leave the range of numbers. */
 #define LARGEST_FACTOR 1e9
@@ -147,13 +189,14 @@ static double squares_of_weights(const dense_layer *layer)
 /* Columns first .. last-1; returns whether all weights are finite, of which any others are left as they were. */
 static int multiply_by_factor(const dense_layer *layer, const step_history *history, ptrdiff_t first, ptrdiff_t last)
 {
-    REAL *weight = panel_row(&layer->weight, 0, first), factor = (REAL)history->factor, probe = 0;
+    REAL *weight = panel_row(&layer->weight, 0, first), factor = (REAL)history->factor;
+    int finite = 1;
     for (ptrdiff_t i = 0; i < (last - first) * SINGLE_WIDTH; i++) {
         REAL new = weight[i] * factor;
-        probe += new * 0;
+        finite &= new * 0 == 0;
         weight[i] = new * 0 == 0 ? new : weight[i];
     }
-    return probe == 0;
+    return finite;
 }
 
 /* Of all weights no more than so much is left. */
@@ -178,8 +221,9 @@ static void add_plain_gradient(const dense_layer *layer, const sparse_batch *bat
             weight[batch->column[k] * SINGLE_WIDTH + 1] += values[k] * *delta;
 }
 
-/* Each weight less its gradient times so much.  A column that comes again has none left. */
-static int take_plain_gradient(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count, REAL by)
+/* Each weight less its gradient times so much; the squares are counted if told.  A column that comes again has none left. */
+INLINE int take_plain_gradient(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count,
+                               REAL by, int counts)
 {
     REAL *weight = panel_row(&layer->weight, 0, 0);
     double squares = 0;
@@ -192,7 +236,8 @@ static int take_plain_gradient(const dense_layer *layer, const sparse_batch *bat
             continue;
         }
         at[0] = new;
-        squares += ((double)new - (double)old) * ((double)new + (double)old);
+        if (counts)
+            squares += ((double)new - (double)old) * ((double)new + (double)old);
     }
     history->square += squares;
     return finite;
@@ -205,7 +250,9 @@ static int descend_plainly(const dense_layer *layer, const sparse_batch *batch, 
     int finite = left == 1 || draw_to_zero(layer, history, left);
     history->steps = history->factor != 1;
     add_plain_gradient(layer, batch, count);
-    return finite & take_plain_gradient(layer, batch, history, count, (REAL)(rate / history->factor));
+    REAL by = (REAL)(rate / history->factor);
+    return finite & (layer->l2 == 0 ? take_plain_gradient(layer, batch, history, count, by, 0)
+                                    : take_plain_gradient(layer, batch, history, count, by, 1));
 }
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
