@@ -2,7 +2,7 @@
 
 None where Numba is missing, a sample where time is short: compiling is what takes its time, and all formulas and
 kernels are compiled in two precisions. `make test` takes one test in so many, always the same ones, in float32;
-`make test-full` takes all. What is compiled is kept for the session alone.
+`make test-full` takes all. What is compiled is kept for one run of the tests.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import zlib
 import pytest
 
 ONE_IN = 160
-
-# Losses that compare rows.
-REFUSED = ("contrastive", "triplet")
 
 # Found, not imported: a test that asks what an import loads must not find it loaded.
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
@@ -45,8 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if not HAS_NUMBA:
             item.add_marker(pytest.mark.skip(reason="numba is not installed"))
-        elif any(value in REFUSED for value in item.callspec.params.values() if isinstance(value, str)):
-            item.add_marker(pytest.mark.skip(reason="the backend refuses this loss"))
         elif item.callspec.params.get("dtype") == "float64" or zlib.crc32(item.nodeid.encode()) % ONE_IN:
             item.add_marker(pytest.mark.slow)
 

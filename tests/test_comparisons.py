@@ -15,8 +15,7 @@ import fastgd as fg
 from fastgd import kernels
 from fastgd._formula import LOSSES
 
-# The backend numba refuses these losses.
-each_backend = pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "numba"])
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 GOLDEN = [(name, {}) for name in COMPARING_NAMES] + [

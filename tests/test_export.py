@@ -17,7 +17,7 @@ from fastgd._formula import ACTIVATIONS, LOSSES, cos, exp, log1p, maximum, minim
 from fastgd._formula.declare import LINKS
 from fastgd.errors import NotBuiltError
 from fastgd.export import c, onnx_
-from fastgd.export.predictor import LINK_FORMULAS, Predictor
+from fastgd.export.predictor import LINK_FORMULAS, LINKS_OF_ESTIMATORS, Predictor
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -129,7 +129,7 @@ def test_a_model_without_a_loss(tmp_path):
 def test_every_link_and_every_layer_has_its_export():
     """A new one fails here until it has."""
     for exporter in (onnx_, c):
-        assert set(LOSS_OF) == {*LINK_FORMULAS, *exporter.ROW_LINKS} == set(LINKS)
+        assert set(LOSS_OF) == {*LINK_FORMULAS, *exporter.ROW_LINKS} - LINKS_OF_ESTIMATORS == set(LINKS)
     kinds = {getattr(layers, name) for name in layers.__all__} - {layers.Layer}
     for exporter in (onnx_, c):
         assert kinds <= set(exporter.add_layer.registry)

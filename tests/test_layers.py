@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -279,6 +282,32 @@ def test_fit_goes_on_with_the_draws_where_it_stopped():
     parts = pickle.loads(pickle.dumps(parts))
     parts.fit(X, y, epochs=3, batch_size=8)
     assert_same_bits(parts.get_weights(), whole.get_weights())
+
+
+TRAINED = """
+import numpy as np
+import fastgd as fg
+
+draw = np.random.default_rng(4)
+X, y = draw.normal(size=(90, 6)), draw.integers(3, size=90)
+layers = [fg.Dense(20, "gelu"), fg.Dropout(0.3), fg.BatchNorm(), fg.Dropout(0.1), fg.Dense(3)]
+model = fg.Sequential(layers, loss="softmax_cross_entropy", optimizer="adam", seed=6, backend=BACKEND)
+history = model.fit(X, y, epochs=3, batch_size=16)
+result = b"".join(w.tobytes() for w in model.get_weights()).hex()
+"""
+
+
+@each_backend
+def test_another_process_gives_the_same_bits(backend):
+    """Initial weights, shuffles and dropout come from the seed alone, not from what a process happens to be like."""
+    here: dict[str, object] = {}
+    text = TRAINED.replace("BACKEND", repr(backend))
+    exec(text, here)
+    for hash_seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        told = text + "\nprint(result)"
+        ran = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == here["result"]
 
 
 # ------------------------------------------------------------------------------------------------ normalisations

@@ -1,9 +1,10 @@
-"""The kernel of linear models: the compiled one against the definition in NumPy."""
+"""The kernel of linear models: the compiled ones against the definition in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from counterparts import BACKENDS
 
 from fastgd._kernels import get_backend
 from fastgd.inputs import read_loss
@@ -54,11 +55,15 @@ def trained(name, X, targets, weights, labels, dtype, **given):
     return W, b, *(m for m in means if m is not None), *results, order
 
 
+each_compiled = pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "numpy"])
+
+
+@each_compiled
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["dense", "csr, int32", "csr, int64"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n_columns", [1, 37])
-def test_the_compiled_kernel_does_what_is_defined(case, kind, dtype, n_columns):
+def test_the_compiled_kernel_does_what_is_defined(case, kind, dtype, n_columns, backend):
     """Coefficients, averages, objectives and orders, over all ways through the loops."""
     draw = np.random.default_rng(0)
     X = (draw.normal(size=(40, n_columns)) * (draw.random((40, n_columns)) < 0.5)).astype(dtype)
@@ -67,24 +72,25 @@ def test_the_compiled_kernel_does_what_is_defined(case, kind, dtype, n_columns):
         sparse = pytest.importorskip("scipy.sparse")
         X = sparse.csr_matrix(X)
         X.indices, X.indptr = (a.astype(kind.split()[1]) for a in (X.indices, X.indptr))
-    a, b = (trained(name, X, targets, weights, np.arange(4), dtype, **CASES[case]) for name in ("numpy", "cython"))
+    a, b = (trained(name, X, targets, weights, np.arange(4), dtype, **CASES[case]) for name in ("numpy", backend))
     # 160 steps, each with sums over 37 columns, none of which makes an error larger than the step before it did.
     tolerance = 160 * 37 * np.finfo(dtype).eps
     for expected, found in zip(a, b, strict=True):
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_numbers_as_targets():
+@each_compiled
+def test_numbers_as_targets(backend):
     """Of one output."""
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(50, 9)), draw.normal(size=50)
     for given in ({"loss": "huber"}, {"loss": "epsilon_insensitive", "step": 1}):
-        a, b = (trained(name, X, y, None, np.zeros(1, np.intp), "float64", **given) for name in ("numpy", "cython"))
+        a, b = (trained(name, X, y, None, np.zeros(1, np.intp), "float64", **given) for name in ("numpy", backend))
         for expected, found in zip(a, b, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "cython"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_training_stops_once_an_output_is_no_better(backend):
     """After as many epochs as there is patience for; never without it."""
     X, W, b = np.zeros((5, 2)), np.zeros((2, 2)), np.zeros(2)
@@ -100,7 +106,7 @@ def test_training_stops_once_an_output_is_no_better(backend):
         np.testing.assert_array_equal(descent.n_worse, [patience, patience])
 
 
-@pytest.mark.parametrize("backend", ["numpy", "cython"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_not_finite_is_told(backend):
     """After the epoch in which it happened."""
     X = np.full((4, 3), 1e200)
@@ -113,9 +119,10 @@ def test_what_is_not_finite_is_told(backend):
     assert (done, status) == (1, 2)
 
 
+@each_compiled
 @pytest.mark.parametrize("n", [1, 2, 1000])
-def test_the_order_is_the_same_everywhere(n):
+def test_the_order_is_the_same_everywhere(n, backend):
     """A permutation, by the generator of scikit-learn's linear models."""
-    orders = [get_backend(name).xorshift_permutation(n, 12345) for name in ("numpy", "cython")]
+    orders = [get_backend(name).xorshift_permutation(n, 12345) for name in ("numpy", backend)]
     np.testing.assert_array_equal(*orders)
     assert sorted(orders[0]) == list(range(n))

@@ -22,7 +22,7 @@ from fastgd._kernels.backend import Backend, Network
 if importlib.util.find_spec("numba") is None:
     pytest.skip("numba is not installed", allow_module_level=True)
 
-from fastgd._kernels.numba_ import arrays, blocks, compiler, objects, tiles  # noqa: E402
+from fastgd._kernels.numba_ import arrays, blocks, objects, tiles  # noqa: E402
 from fastgd._kernels.numba_.objects import Formulas, Kernel, Tiles  # noqa: E402
 
 FIT = """
@@ -78,16 +78,12 @@ def test_every_backend_has_every_kernel(backend):
 def test_every_loss_over_rows_has_its_kernel():
     """Of labels and of rows; all losses of one score share one."""
     for name in LOSS_NAMES:
-        if LOSSES[name].compares_rows:
-            with pytest.raises(ValueError, match="pass backend='cython'"):
-                blocks.loss_kernel(LOSSES[name], True, np.dtype("float32"))
-            continue
         for by_label in (True, False):
             kernel = blocks.loss_kernel(LOSSES[name], by_label, np.dtype("float32"))
             made = importlib.import_module(f"fastgd._kernels.numba_.{kernel.module}")
             assert callable(getattr(made, f"make_{kernel.name}")), name
     with pytest.raises(AttributeError):
-        Kernel("losses", "a_loss_that_nobody_wrote", "float32").compile()
+        Kernel("losses", "a_loss_that_nobody_wrote", "float32").write()
 
 
 def test_every_formula_can_be_rendered():
@@ -109,12 +105,10 @@ def doubles(text):
 def test_nothing_of_a_formula_in_float32_is_double(name):
     """And in float64 all of it is, which shows that the look would find it."""
     declared = ACTIVATIONS[name].forward_block if name in ACTIVATIONS else OPTIMIZERS[name].block
-    from fastgd._formula import numba_
-
     found = {}
     for dtype in DTYPES:
-        _, module = compiler.module_of(numba_.block(declared, dtype))
-        found[dtype] = doubles(str(module))
+        _, text = Formulas(declared, dtype).write()
+        found[dtype] = doubles(str(objects._module_of(text, is_optimized=True)))
     assert not found["float32"]
     assert found["float64"]
 
@@ -177,6 +171,23 @@ def test_the_first_training_says_that_it_compiles_and_the_next_one_does_not(kept
     assert "compiles" in lines[0] and str(folder) in lines[0]
     again, imported_again, lines_again = run(FIT, folder)
     assert (again, imported_again, lines_again) == (weights, False, [])
+
+
+def test_what_only_predicts_loads_nothing_that_trains(kept):
+    """Nor is it compiled."""
+    folder, _ = kept
+    fit = "model.fit(np.eye(6, dtype=\"float32\"), np.arange(6) % 3, epochs=2, batch_size=4)"
+    assert fit in FIT
+    code = FIT.replace(fit, "model.build(6).predict(np.eye(6, dtype=\"float32\"))")
+    code += "from fastgd._kernels.numba_ import objects\nprint(*(unit.title for unit in objects._loaded), sep=';')"
+    environment = os.environ | {"FASTGD_CACHE_DIR": str(folder)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    titles = ran.stdout.splitlines()[-1].split(";")
+    assert "predict of float32" in titles and "tiles of float32" in titles
+    declared = (ACTIVATIONS["relu"].derivative_block, fg.SGD(0.1).rule.block)
+    for_training = {"train of float32", *(Formulas(block, "float32").title for block in declared)}
+    assert for_training <= {unit.title for unit in objects._loaded}
+    assert not for_training & set(titles)
 
 
 def test_a_file_that_was_cut_short_is_compiled_anew(kept):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -74,6 +74,8 @@ class Format:
     """The largest angle for which these parts are enough."""
     sin_terms: int
     cos_terms: int
+    inlined: Callable[..., Any] = inlined
+    """Decorator of the functions: what makes them part of compiled code."""
 
     @property
     def magic(self) -> float:
@@ -135,20 +137,22 @@ DOUBLE = Format(
 
 
 @cache
-def functions(real: type) -> dict[str, Callable[..., Any]]:
-    """All functions of the language, compiled for one dtype.
+def functions(real: type, inlined: Callable[..., Any] = inlined) -> dict[str, Callable[..., Any]]:
+    """All functions of the language for one dtype.
 
     Parameters
     ----------
     real : type
         `numpy.float32` or `numpy.float64`.
+    inlined : callable, optional
+        Decorator that makes a function callable from compiled code; by default Numba's own.
 
     Returns
     -------
     dict
         Name in the language to a function that compiled code may call.
     """
-    form = SINGLE if real is numpy.float32 else DOUBLE
+    form = replace(SINGLE if real is numpy.float32 else DOUBLE, inlined=inlined)
     expm1, log, tail = _expm1(form), _log(form), _normal_tail(form)
     return {
         "exp": _exp(form),
@@ -162,19 +166,25 @@ def functions(real: type) -> dict[str, Callable[..., Any]]:
         "cos": _sine_of(form, 1, library_cos),
         "sqrt": sqrt,
         "abs": absolute,
-        "maximum": _larger,
-        "minimum": _smaller,
+        "maximum": _larger(form),
+        "minimum": _smaller(form),
     }
 
 
-@inlined
-def _larger(x, y):
-    return select(either(x > y, x != x), x, y)
+def _larger(form: Format) -> Callable[..., Any]:
+    @form.inlined
+    def larger(x, y):
+        return select(either(x > y, x != x), x, y)
+
+    return larger
 
 
-@inlined
-def _smaller(x, y):
-    return select(either(x < y, x != x), x, y)
+def _smaller(form: Format) -> Callable[..., Any]:
+    @form.inlined
+    def smaller(x, y):
+        return select(either(x < y, x != x), x, y)
+
+    return smaller
 
 
 def _polynomial(form: Format, coefficients: Sequence[float]) -> Callable[..., Any]:
@@ -183,7 +193,7 @@ def _polynomial(form: Format, coefficients: Sequence[float]) -> Callable[..., An
     text = f"c{len(names) - 1}"
     for k in reversed(range(len(names) - 1)):
         text = f"({text} * x + c{k})"
-    return inlined(eval(f"lambda x: {text}", names))
+    return form.inlined(eval(f"lambda x: {text}", names))
 
 
 def _exp_series(form: Format) -> Callable[..., Any]:
@@ -195,7 +205,7 @@ def _power_of_two(form: Format) -> Callable[..., Any]:
     """2^n of n + magic: n plus the bias is moved to where the exponent is; all else falls out."""
     bias, mantissa_bits = form.integer(form.bias), form.integer(form.mantissa_bits)
 
-    @inlined
+    @form.inlined
     def power_of_two(shifted):
         return from_bits(shift_left(plus(bits(shifted), bias), mantissa_bits))
 
@@ -206,7 +216,7 @@ def _remainder(form: Format) -> Callable[..., Any]:
     """x - n ln 2, with ln 2 in two parts so that the first product is exact."""
     high, low = form.reals(form.ln2_high, form.ln2_low)
 
-    @inlined
+    @form.inlined
     def remainder(x, n):
         return (x - n * high) - n * low
 
@@ -218,7 +228,7 @@ def _times_power_of_two(form: Format) -> Callable[..., Any]:
     magic, half = form.reals(form.magic, 0.5)
     power_of_two = _power_of_two(form)
 
-    @inlined
+    @form.inlined
     def times_power_of_two(x, n):
         first = n * half + magic
         second = (n - (first - magic)) + magic
@@ -233,7 +243,7 @@ def _exp(form: Format) -> Callable[..., Any]:
     (one,) = form.reals(1.0)
     series, remainder, times_power_of_two = _exp_series(form), _remainder(form), _times_power_of_two(form)
 
-    @inlined
+    @form.inlined
     def exp(x):
         x = select(x > highest, highest, x)
         x = select(x < lowest, lowest, x)
@@ -252,7 +262,7 @@ def _expm1(form: Format) -> Callable[..., Any]:
     one, half, two = form.reals(1.0, 0.5, 2.0)
     series, power_of_two, remainder = _exp_series(form), _power_of_two(form), _remainder(form)
 
-    @inlined
+    @form.inlined
     def expm1(x):
         x = select(x > highest, highest, x)
         x = select(x < lowest, lowest, x)
@@ -281,7 +291,7 @@ def _log(form: Format) -> Callable[..., Any]:
     smallest_normal, infinity, nan = form.reals(2.0 ** (1 - form.bias), math.inf, math.nan)
     zero, half, one, two, high, low = form.reals(0.0, 0.5, 1.0, 2.0, form.ln2_high, form.ln2_low)
 
-    @inlined
+    @form.inlined
     def log(x):
         small = x < smallest_normal
         moved = plus(bits(select(small, x * scale, x)), to_one)
@@ -303,7 +313,7 @@ def _log1p(form: Format, log: Callable[..., Any]) -> Callable[..., Any]:
     """log(u) with u = 1 + x, and what rounding u lost, divided by u."""
     zero, one, infinity = form.reals(0.0, 1.0, math.inf)
 
-    @inlined
+    @form.inlined
     def log1p(x):
         u = one + x
         lost = select(x > one, one - (u - x), x - (u - one))
@@ -316,7 +326,7 @@ def _tanh(form: Format, expm1: Callable[..., Any]) -> Callable[..., Any]:
     """(1 - e^-2|x|) / (1 + e^-2|x|) by expm1, which keeps the digits near zero."""
     (two,) = form.reals(2.0)
 
-    @inlined
+    @form.inlined
     def tanh(x):
         t = expm1(-two * absolute(x))
         return with_sign_of(t / (t + two), x)
@@ -332,7 +342,7 @@ def _normal_tail(form: Format) -> Callable[..., Any]:
     polynomial, series = _polynomial(form, TAIL_COEFFICIENTS[form.name]), _exp_series(form)
     remainder, times_power_of_two = _remainder(form), _times_power_of_two(form)
 
-    @inlined
+    @form.inlined
     def normal_tail(y):
         y = select(y > last, last, y)
         # A rounding of y^2 would be multiplied by y^2/2; the square of the upper half of the digits is exact.
@@ -352,7 +362,7 @@ def _normal_cdf(form: Format, normal_tail: Callable[..., Any]) -> Callable[..., 
     zero, one, half, last, factor = form.reals(0.0, 1.0, 0.5, CDF_SERIES_LAST, math.sqrt(0.125))
     erf_quotient = _polynomial(form, erf_series(form.name))
 
-    @inlined
+    @form.inlined
     def normal_cdf(x):
         y = absolute(x)
         tail = normal_tail(y)
@@ -367,7 +377,7 @@ def _erf(form: Format, normal_tail: Callable[..., Any]) -> Callable[..., Any]:
     last, one, two, root_two = form.reals(ERF_SERIES_LAST, 1.0, 2.0, math.sqrt(2.0))
     erf_quotient = _polynomial(form, erf_series(form.name))
 
-    @inlined
+    @form.inlined
     def erf(x):
         y = absolute(x)
         near = y * erf_quotient(y * y)
@@ -380,7 +390,7 @@ def _erf(form: Format, normal_tail: Callable[..., Any]) -> Callable[..., Any]:
 def _angle_remainder(form: Format) -> Callable[..., Any]:
     """x - n pi/2, part by part."""
     names = {f"part{k}": form.real(part) for k, part in enumerate(form.half_pi)}
-    return inlined(eval("lambda x, n: x" + "".join(f" - n * {name}" for name in names), names))
+    return form.inlined(eval("lambda x, n: x" + "".join(f" - n * {name}" for name in names), names))
 
 
 def _sine_of(form: Format, quarter_turns: int, library: Callable[..., Any]) -> Callable[..., Any]:
@@ -393,7 +403,7 @@ def _sine_of(form: Format, quarter_turns: int, library: Callable[..., Any]) -> C
     turns, n_bits = form.integer(quarter_turns), numpy.finfo(form.real).bits
     lowest_to_sign, second_to_sign = form.integer(n_bits - 1), form.integer(n_bits - 2)
 
-    @inlined
+    @form.inlined
     def sine_of(x):
         shifted = x * two_over_pi + magic
         r = remainder(x, shifted - magic)

@@ -87,7 +87,7 @@ def _real(dtype: Any) -> type:
 
 
 @cache
-def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
+def compile_(formula: Formula, dtype: Any, inlined: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """A function of one element that compiled code can call, inlined where it is called.
 
     Parameters
@@ -95,11 +95,13 @@ def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
     formula : Formula
     dtype : {"float32", "float64"}
         Type of every argument.
+    inlined : callable, optional
+        Decorator that makes a function callable from compiled code; by default Numba's own.
 
     Returns
     -------
     callable
-        A Numba dispatcher: ``f(*elements, *scalars)``.
+        ``f(*elements, *scalars)``; by default a Numba dispatcher.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
     """
     from . import elementary, vector
 
-    real = _real(dtype)
+    real, inlined = _real(dtype), inlined or elementary.inlined
     namespace = {
         "_real": real,
         "_select": vector.select,
@@ -116,8 +118,40 @@ def compile_(formula: Formula, dtype: Any) -> Callable[..., Any]:
         "_either": vector.either,
         "_negation": vector.negation,
     }
-    namespace.update({f"_{name}": function for name, function in elementary.functions(real).items()})
-    return elementary.inlined(_define(render(formula), f"formula_{formula.name}", namespace))
+    functions = elementary.functions(real, inlined)
+    namespace.update({f"_{name}": function for name, function in functions.items()})
+    return inlined(_define(render(formula), f"formula_{formula.name}", namespace))
+
+
+def define_block(declared: Block, dtype: Any, inlined: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """The Python function of a block function, to be compiled.
+
+    Parameters
+    ----------
+    declared : Block
+        Such as ``relu.forward_block``, ``mean_squared_error.block`` or ``adam.block``.
+    dtype : {"float32", "float64"}
+        Type of all arrays and scalars.
+    inlined : callable, optional
+        As in `compile_`.
+
+    Returns
+    -------
+    callable
+        ``f(arrays, count, scalars)``
+
+    Raises
+    ------
+    TypeError
+        For another dtype.
+    """
+    from . import vector
+
+    namespace = {f"_{name}": value for name, value in vector.memory(_real(dtype)).items()}
+    namespace["_pointer_to"] = vector.pointer_to
+    functions = {formula.name: compile_(formula, dtype, inlined) for formula in declared.formulas}
+    namespace.update({f"formula_{name}": function for name, function in functions.items()})
+    return _define(render_block(declared), f"block_{declared.name}", namespace)
 
 
 @cache
@@ -127,9 +161,7 @@ def block(declared: Block, dtype: Any) -> Any:
     Parameters
     ----------
     declared : Block
-        Such as ``relu.forward_block``, ``mean_squared_error.block`` or ``adam.block``.
     dtype : {"float32", "float64"}
-        Type of all arrays and scalars.
 
     Returns
     -------
@@ -144,12 +176,8 @@ def block(declared: Block, dtype: Any) -> Any:
     import numba
     from numba import types
 
-    from . import elementary, vector
+    from . import elementary
 
-    namespace = {f"_{name}": value for name, value in vector.memory(_real(dtype)).items()}
-    namespace["_pointer_to"] = vector.pointer_to
-    namespace.update({f"formula_{formula.name}": compile_(formula, dtype) for formula in declared.formulas})
     signature = types.void(types.CPointer(types.voidptr), types.intp, types.voidptr)
     options = {name: value for name, value in elementary.OPTIONS.items() if name != "forceinline"}
-    function = _define(render_block(declared), f"block_{declared.name}", namespace)
-    return numba.cfunc(signature, **options)(function)
+    return numba.cfunc(signature, **options)(define_block(declared, dtype))

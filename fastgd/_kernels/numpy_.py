@@ -198,7 +198,13 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
     n_terms = 1 if loss.rowwise else scores.shape[1]
     scale = (weights / (total * n_terms)).astype(scores.dtype)
     np.multiply(gradients, scale[:, None], out=d_scores)
-    return float(weights @ values) / total
+    d_scores[weights == 0] = 0
+    return weighted_sum(values, weights) / total
+
+
+def weighted_sum(values: Array, weights: Array) -> float:
+    """Of the losses of rows. One without weight counts for nothing, also where it is infinite."""
+    return float(weights @ np.where(weights > 0, values, 0))
 
 
 def row_losses(scores: Array, targets: Array, loss: Loss) -> tuple[Array, Array]:
@@ -774,7 +780,7 @@ class Network:
         else:
             values, _ = row_losses(scores, targets, self.loss)
         return (
-            float(weights @ values),
+            weighted_sum(values, weights),
             float(weights.sum()),
             float(weights @ correct(scores, targets, self.loss)),
         )

@@ -17,7 +17,7 @@ from .._formula import Activation, Formula
 from .._formula.c99 import SUFFIXES, render
 from ..errors import refusal
 from ..layers import BatchNorm, Dense, Dropout, LayerNorm
-from .predictor import LINK_FORMULAS, Predictor
+from .predictor import LINK_FORMULAS, SHARE_LINKS, Predictor
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -99,6 +99,14 @@ INCREASING = """\
     for (size_t j = 0; j < {n_outputs}; ++j)
         if (j % {group} > 0)
             out[j] = out[j - 1] + {softplus};
+"""
+
+SHARES = """\
+    {real} sum = 0;
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        sum += out[j] = {share};
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = sum > 0 ? out[j] / sum : ({real})1 / {n_outputs};
 """
 
 # Links that see a row.
@@ -239,6 +247,9 @@ def _entry(source: Source, predictor: Predictor, layers: list[str], widest: int)
 
 def _link(source: Source, predictor: Predictor) -> str:
     """Statements that turn the scores in `out` into predictions."""
+    if predictor.link in SHARE_LINKS:
+        share = source.call(LINK_FORMULAS[SHARE_LINKS[predictor.link]], {})
+        return SHARES.format(real=source.real, n_outputs=predictor.n_outputs, share=share)
     if predictor.link not in ROW_LINKS:
         return source.each(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
     text, details = ROW_LINKS[predictor.link], dict(real=source.real, suffix=SUFFIXES[source.real])

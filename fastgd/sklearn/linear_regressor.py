@@ -8,7 +8,6 @@ import numpy as np
 from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import StrOptions
 
 from .._formula import Loss
 from .._kernels import get_backend
@@ -18,11 +17,11 @@ from .linear import (
     Coefficients,
     Linear,
     Task,
-    elementwise_losses,
     seeded,
     weights_of_rows,
     with_narrow_indices,
 )
+from .names import KnownNames, elementwise_losses
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -76,10 +75,10 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         **linear_model.SGDRegressor._parameter_constraints,
         **Linear._own_constraints,
         "loss": [
-            StrOptions(
-                {
+            KnownNames(
+                lambda: {
                     *linear_model.SGDRegressor.loss_functions,
-                    *elementwise_losses({"real", "nonnegative", "positive", "nonzero"}),
+                    *elementwise_losses("real", "nonnegative", "positive", "nonzero"),
                 }
             ),
             Loss,
@@ -138,43 +137,6 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        coef_init: Any = None,
-        intercept_init: Any = None,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        coef_init : array-like of shape (n_features,), optional
-        intercept_init : array-like of shape (1,), optional
-        sample_weight : array-like of shape (n_samples,), optional
-        X_val, y_val, sample_weight_val : optional
-            Scored after each epoch; watched by early stopping in the place of a part of X.
-
-        Returns
-        -------
-        self
-        """
-        with self._watching(X_val, y_val, sample_weight_val):
-            ready = self._lie_ready(X, y, coef_init, intercept_init, sample_weight)
-            if ready and y.dtype.kind in "iuf" and np.isfinite(y).all():
-                self._fit_ready(X, y)
-                return self
-            super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over the given rows, from where training stands.
 
@@ -191,12 +153,14 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         super().partial_fit(with_narrow_indices(X), y, sample_weight)
         return self
 
-    def _fit_ready(self, X: Array, y: Array) -> None:
-        """A fit from nothing of arrays that need no checks."""
+    def _fit_ready(self, X: Array, y: Array) -> bool:
+        if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
+            return False
         self._more_validate_params()
         self._begin(X, 1)
         self._fit_numbers(X, y.astype(X.dtype, copy=False), None, self.max_iter)
         self._warn_unless_converged()
+        return True
 
     def _fit_regressor(self, X: Any, y: Any, *given: Any) -> None:
         # Between y and these stand parameters, more of them in older versions of scikit-learn.
@@ -217,15 +181,18 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
             np.zeros(1, np.intp),
             np.ones((1, 2)),
         )
-        self.n_iter_ = self._descend(
+        self._descend(
             task,
             state,
             seed=seed,
             max_iter=max_iter,
             learnt=held_out.learnt,
+            told=self._task(X, y, sample_weight, state, max_iter),
             score=held_out.scored_by(lambda rows: self._r2(state, loss, rows)),
         )
-        self._publish(state, len(y))
+
+    def _export_link(self) -> str:
+        return self._get_loss_function(self.loss).link
 
     def _linked(self, loss: Loss, scores: Array) -> Array:
         link = LINKS.get(loss.link)

@@ -11,7 +11,7 @@ if importlib.util.find_spec("numba") is None:
     raise ImportError("numba is not installed", name="numba")
 
 from ..random import permutation, uniform
-from .linear import LinearDescent
+from .linear import LinearDescent, xorshift_permutation
 from .network import Network
 from .objects import instruction_set
 from .plain import dense_backward, dense_forward, first_nonfinite, loss_gradient, parameter_update
@@ -27,4 +27,5 @@ __all__ = [
     "parameter_update",
     "permutation",
     "uniform",
+    "xorshift_permutation",
 ]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._formula import ACTIVATIONS
+from ..._formula import ACTIVATIONS, rows
 from ..._formula.block import Application, Block
 from ..._formula.language import exp, expm1, read
-from ...errors import refusal
 from . import objects, records, tiles
 from .objects import Formulas, Kernel
 
@@ -35,17 +34,23 @@ def tiles_table(dtype: np.dtype[Any]) -> int:
     return ctypes.addressof(_tiles(dtype.name))
 
 
-def activate(layer: records.Layer, activation: Activation, scalars: int, dtype: np.dtype[Any]) -> None:
-    """Give a layer its activation, whose scalars are at an address."""
-    if activation.name != "linear":
-        layer.activate = address(activation.forward_block, dtype)
-        layer.differentiate = address(activation.derivative_block, dtype)
-    layer.keeps_output = activation.name == "linear" or activation.derivative_of == "output"
-    layer.activation_scalars = scalars
+def keeps_output(activation: Activation) -> bool:
+    """Whether its derivative is had from the output, so that what it was applied to need not be kept."""
+    return activation.name == "linear" or activation.derivative_of == "output"
+
+
+def activation_units(activation: Activation, dtype: np.dtype[Any]) -> dict[str, Formulas]:
+    """The block functions of an activation by the fields of a layer that have their addresses; none of linear."""
+    if activation.name == "linear":
+        return {}
+    declared = {"activate": activation.forward_block, "differentiate": activation.derivative_block}
+    return {field: Formulas(block, dtype.name) for field, block in declared.items()}
 
 
 def loss_block(loss: Loss, dtype: np.dtype[Any]) -> int:
-    """The block function of a loss of one score, 0 of one over rows."""
+    """The block function of a loss of one score, or a user's own function of a row; 0 of fastgd's losses over rows."""
+    if loss.row_function is not None:
+        return int(rows.compile_(loss.row_function, dtype.name, loss.by_class).address)
     return 0 if loss.rowwise else address(loss.block, dtype)
 
 
@@ -94,12 +99,18 @@ def loss_kernel(loss: Loss, by_label: bool, dtype: np.dtype[Any]) -> Kernel:
     if not loss.rowwise:
         return Kernel("losses", "elementwise", dtype.name)
     if loss.compares_rows:
-        expected = "one of each row by itself, with backend 'numba'"
-        raise ValueError(refusal("loss", f"{loss.name!r}, which compares rows", expected, "pass backend='cython'"))
+        return Kernel("comparisons", loss.name, dtype.name)
     if loss.row_function is not None:
-        expected = "a formula, or a row-wise loss of fastgd's own, with backend 'numba'"
-        raise ValueError(refusal("loss", f"{loss.name!r}, row-wise", expected, "pass backend='cython'"))
+        return Kernel("losses", "own", dtype.name)
     # Without smoothing and weights it has a kernel of its own, that is quicker.
     if by_label and loss.name == "softmax_cross_entropy" and loss.is_default:
         return Kernel("softmax", "cross_entropy_of_labels", dtype.name)
     return Kernel("softmax" if loss.name in SOFTMAX_LOSSES else "losses", loss.name, dtype.name)
+
+
+def scratch_bytes(loss: Loss, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> int:
+    """Memory that a loss's kernel writes to for so many rows; see `comparisons.places_of` and `losses.make_own`."""
+    if loss.compares_rows:
+        lanes = records.VECTOR_BYTES // dtype.itemsize
+        return (3 + 2 * n_outputs) * -(-n_rows // lanes) * lanes * dtype.itemsize
+    return 3 * n_outputs * dtype.itemsize if loss.row_function is not None else 0

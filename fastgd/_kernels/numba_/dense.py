@@ -6,7 +6,7 @@ from functools import cache
 from types import SimpleNamespace
 
 from ..._formula import vector
-from .compiler import compiled, inlined
+from .compiler import compiled, inlined, lesser
 from .memory import (
     apply_activation,
     apply_rule,
@@ -19,7 +19,7 @@ from .memory import (
     transpose_block,
 )
 from .panels import panels
-from .records import ADD_TO_GRADIENT, CACHE_LINE, CACHED_WEIGHTS, DENSE, UPDATE_WEIGHTS
+from .records import ADD_TO_GRADIENT, CACHE_LINE, CACHED_WEIGHTS, UPDATE_WEIGHTS
 
 PANELS_AT_A_TIME = 4
 """Panels of the outputs whose weights are transposed at a time: so many that the sums which pass the gradient back need
@@ -35,7 +35,7 @@ def dense(dtype: str) -> SimpleNamespace:
     transpose_index = kit.n_tiles
     real, zero, one = kit.real, kit.zero, kit.one
     get, put, load, load_lanes, store_lanes = kit.get, kit.put, kit.load, kit.load_lanes, kit.store_lanes
-    any_lane, sqrt, splat = vector.any_lane, vector.sqrt, kit.splat
+    any_lane, splat = vector.any_lane, kit.splat
     gradient_memory = scratch((panel_width + 1) * panel_width * size)
     one_memory = scratch(size)
     transposed_memory = scratch(PANELS_AT_A_TIME * panel_width * panel_width * size)
@@ -77,7 +77,7 @@ def dense(dtype: str) -> SimpleNamespace:
                 transpose_block(
                     net.tiles, transpose_index,
                     place(weight, panel, to_panel * panel_width + i) + j * size, width,
-                    to + (j * to_width + i) * size, to_width, min(lanes, to_width - i), min(lanes, width - j),
+                    to + (j * to_width + i) * size, to_width, lesser(lanes, to_width - i), lesser(lanes, width - j),
                 )  # fmt: skip
 
     @compiled
@@ -236,7 +236,7 @@ def dense(dtype: str) -> SimpleNamespace:
         n_rows = unit_gradient(net, layer, source, rows, panel, input_panel, out, use == ADD_TO_GRADIENT, asks)
         if use != UPDATE_WEIGHTS:
             return 1
-        penalized = width * min(n_rows, width_of(source, input_panel))
+        penalized = width * lesser(n_rows, width_of(source, input_panel))
         return update(net, layer, place(layer.weight, panel, row), out, penalized, n_rows * width)
 
     @compiled
@@ -257,79 +257,15 @@ def dense(dtype: str) -> SimpleNamespace:
         for input_panel in range(source.panels):
             width = width_of(source, input_panel)
             for first in range(0, panels_there, PANELS_AT_A_TIME):
-                last, column = min(first + PANELS_AT_A_TIME, panels_there), first * panel_width
+                last, column = lesser(first + PANELS_AT_A_TIME, panels_there), first * panel_width
                 for panel in range(first, last):
                     begin = transposed + (panel - first) * panel_width * width * size
                     transpose_panels(net, layer, input_panel, panel, begin, width)
-                depth = min(layer.n_outputs, last * panel_width) - column
+                depth = lesser(layer.n_outputs, last * panel_width) - column
                 pass_back(net, layer, below, rows, input_panel, column, depth, transposed)
                 for panel in range(first, last):
                     finite &= descend_unit(net, layer, source, rows, use, panel, input_panel, True)
         return finite
-
-    @compiled
-    def update_from_gradient(net, layer):
-        """The update by a gradient that was stored, a panel at a time."""
-        finite = 1
-        for panel in range(layer.weight.panels):
-            width = width_of(layer.weight, panel)
-            # Gains are no weights: nothing draws them towards zero.
-            penalized = layer.n_inputs * width if layer.kind == DENSE else 0
-            weight, gradient = place(layer.weight, panel, 0), place(layer.gradient, panel, 0)
-            finite &= update(net, layer, weight, gradient, penalized, (layer.n_inputs + 1) * width)
-        return finite
-
-    @compiled
-    def squares_of_gradient(net, layer):
-        """The sum of squares of a stored gradient, to which the penalty's is added first."""
-        total = 0.0
-        for panel in range(layer.weight.panels):
-            width, gradient = width_of(layer.weight, panel), place(layer.gradient, panel, 0)
-            if layer.l1 != 0.0 or layer.l2 != 0.0:
-                penalize(layer, net.penalty_scale, place(layer.weight, panel, 0), layer.n_inputs * width, gradient)
-            for i in range((layer.n_inputs + 1) * width):
-                g = float(get(gradient, i))
-                total += g * g
-        return total
-
-    @compiled
-    def scale_gradient(layer, factor):
-        """A stored gradient, times a number."""
-        for panel in range(layer.weight.panels):
-            gradient = place(layer.gradient, panel, 0)
-            for i in range((layer.n_inputs + 1) * width_of(layer.weight, panel)):
-                put(gradient, i, get(gradient, i) * real(factor))
-        return 0
-
-    @compiled
-    def constrain(layer):
-        """Weights below zero become zero, then columns that are too long are shortened."""
-        for panel in range(layer.weight.panels):
-            width, weight = width_of(layer.weight, panel), place(layer.weight, panel, 0)
-            if layer.nonnegative:
-                for i in range(layer.n_inputs * width):
-                    w = get(weight, i)
-                    put(weight, i, w if w > zero else zero)
-            for c in range(width if layer.max_norm > 0.0 else 0):
-                squares = 0.0
-                for i in range(c, layer.n_inputs * width, width):
-                    w = float(get(weight, i))
-                    squares += w * w
-                factor = real(layer.max_norm / max(sqrt(squares), layer.max_norm))
-                for i in range(c, layer.n_inputs * width, width):
-                    put(weight, i, get(weight, i) * factor)
-        return 0
-
-    @compiled
-    def move_average(layer, share):
-        """average = (1 - share) average + share w"""
-        offset = layer.average - layer.weight.data
-        for panel in range(layer.weight.panels):
-            weight = place(layer.weight, panel, 0)
-            average = weight + offset
-            for i in range((layer.n_inputs + 1) * width_of(layer.weight, panel)):
-                put(average, i, real(1.0 - share) * get(average, i) + real(share) * get(weight, i))
-        return 0
 
     @compiled
     def penalty(layer):
@@ -354,10 +290,6 @@ def dense(dtype: str) -> SimpleNamespace:
         backward_weight=backward_weight,
         backward_together=backward_together,
         update=update,
-        update_from_gradient=update_from_gradient,
+        penalize=penalize,
         penalty=penalty,
-        squares_of_gradient=squares_of_gradient,
-        scale_gradient=scale_gradient,
-        constrain=constrain,
-        move_average=move_average,
     )

@@ -62,7 +62,7 @@ def make_gather_sparse(dtype: str, element: str, index: str) -> Callable[..., An
                 for c in range(width_of(to, panel)):
                     put(place(to, panel, row), c, zero)
             for k in range(get_integer(source.starts, number), get_integer(source.starts, number + 1)):
-                place_there = at(to, row, int(read_column(source.columns, k)))
+                place_there = at(to, row, np.int64(read_column(source.columns, k)))
                 put(place_there, 0, get(place_there, 0) + real(read(source.data, k)))
         return 0
 

@@ -7,8 +7,8 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from .compiler import inlined
-from .memory import apply_loss, get_double, matrix_at, of_dtype, put_double, scores_at, scratch
+from .compiler import inlined, lesser
+from .memory import apply_loss, call_own, get_double, matrix_at, of_dtype, put_double, scores_at, scratch
 from .panels import panels
 from .softmax import rows_of
 
@@ -40,7 +40,7 @@ def make_elementwise(dtype: str) -> Callable[..., Any]:
         score, target, delta = rows.score, rows.target, rows.delta
         values, spare = value_memory(), gradient_memory()
         for begin in range(first, first + count, ROWS_AT_ONCE):
-            n_rows = min(ROWS_AT_ONCE, first + count - begin)
+            n_rows = lesser(ROWS_AT_ONCE, first + count - begin)
             losses = rows.losses + 8 * begin
             scale = rows.row_scale + size * begin if rows.row_scale else 0
             for i in range(n_rows):
@@ -178,6 +178,34 @@ def make_cosine_similarity(dtype: str) -> Callable[..., Any]:
         return 0
 
     return cosine_similarity
+
+
+def make_own(dtype: str) -> Callable[..., Any]:
+    """A kernel: a user's own loss of a row, whose function is the second argument; the third, whether it takes labels.
+    Each row is copied out of the panels, and its gradient back in."""
+    kit, element, label_of = of_dtype(dtype), panels(dtype).element, rows_of(dtype).label
+    get, put, zero, size = kit.get, kit.put, kit.zero, kit.size
+
+    def own(address, function, takes_labels, first, count):
+        rows = scores_at(address, 0)
+        columns, n_targets = rows.score.columns, 0 if takes_labels else rows.target.columns
+        scores = rows.scratch
+        gradient, target = scores + columns * size, scores + 2 * columns * size
+        for row in range(first, first + count):
+            for c in range(columns):
+                put(scores, c, get(element(rows.score, row, c), 0))
+                put(gradient, c, zero)
+            for c in range(n_targets):
+                put(target, c, get(element(rows.target, row, c), 0))
+            label = label_of(rows, row) if takes_labels else -1
+            loss = call_own(function, scores, target, label, gradient, columns, n_targets, rows.scalars)
+            put_double(rows.losses, row, loss)
+            if rows.row_scale:
+                for c in range(columns):
+                    put(element(rows.delta, row, c), 0, get(gradient, c) * get(rows.row_scale, row))
+        return 0
+
+    return own
 
 
 @cache

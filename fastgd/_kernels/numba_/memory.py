@@ -21,7 +21,7 @@ from numba.np.numpy_support import from_dtype
 
 from ..._formula import elementary, vector
 from . import records, tiles
-from .compiler import N_ARGUMENTS
+from .compiler import N_ARGUMENTS, inlined
 
 INTEGER, INDEX = ir.IntType(64), ir.IntType(32)
 BYTES = ir.IntType(8).as_pointer()
@@ -56,6 +56,7 @@ def _record_at(kind: type[Structure]) -> Any:
 network_at, layer_at, scores_at, source_at, matrix_at = map(
     _record_at, (records.Network, records.Layer, records.Scores, records.Source, records.Matrix)
 )
+linear_job_at, linear_output_at = map(_record_at, (records.LinearJob, records.LinearOutput))
 
 
 @intrinsic
@@ -200,14 +201,19 @@ apply_rule = _block("apply_rule", 2 + records.MOST_STATES)
 
 
 def _generate_kernel_call(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    result, exception = (_room(builder, INTEGER) for _ in range(2))
-    places = [builder.ptrtoint(place, INTEGER) for place in (result, exception)]
-    _call(builder, args[0], [*places, *args[1:]], INDEX)
-    return builder.load(result)
+    return _call(builder, args[0], args[1:], INTEGER)
 
 
 call_kernel = _with_integers("call_kernel", 1 + N_ARGUMENTS, types.int64, _generate_kernel_call)
 """Call a kernel by its address."""
+
+
+def _generate_own_call(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _call(builder, args[0], args[1:], ir.DoubleType())
+
+
+call_own = _with_integers("call_own", 8, types.float64, _generate_own_call)
+"""Call a user's own loss of a row: its address; scores, target, label, gradient, both lengths, scalars."""
 
 
 # ------------------------------------------------------------------------------------------------- the processor
@@ -367,7 +373,7 @@ def of_dtype(dtype: str) -> SimpleNamespace:
         is_before=is_before,
         total=reduction("fadd", -0.0),
         largest=reduction("fmax", None),
-        functions=elementary.functions(real),
+        functions=elementary.functions(real, inlined),
     )
 
 

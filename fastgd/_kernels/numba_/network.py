@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import refusal
 from ..backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
 from ..rows import SparseRows
 from . import blocks, objects, records
 from .arrays import LABELS, data_of, is_as_expected
-from .objects import Job, Kernel
+from .objects import Formulas, Job, Kernel
 from .records import Layer, Matrix, Panels, addressof, aligned
 
 if TYPE_CHECKING:
@@ -56,9 +55,6 @@ class Network:
         dtype: Any,
         step: StepSpec = PLAIN_STEP,
     ) -> None:
-        if step.accumulate > 1:
-            got, expected = f"accumulate={step.accumulate} with backend='numba'", "1, or another backend"
-            raise ValueError(refusal("optimizer", got, expected, "pass backend='cython' to the model"))
         self.dtype = np.dtype(dtype)
         self.n_inputs, self.specs, self.loss, self.rule = n_inputs, list(layers), loss, rule
         self.lock = threading.Lock()
@@ -67,7 +63,8 @@ class Network:
         self.at.layers, self.at.n_layers = addressof(self.layers), len(layers)
         self.at.most_rows = records.MOST_ROWS
         self.panel_width = blocks.panel_width(self.dtype)
-        self.at.tiles = blocks.tiles_table(self.dtype)
+        # Where addresses of compiled code go: for the way forward, and besides for learning.
+        self.wanted: dict[bool, list[tuple[Any, str, objects.Unit]]] = {False: [], True: []}
         self.owned: list[Any] = []
         self.buffers: list[Any] = []
         # What was looked up before.
@@ -80,8 +77,9 @@ class Network:
         self.weights: dict[int, Panels] = {}
         self.states: list[dict[int, Panels]] = [{} for _ in (rule.states if rule else ())]
         self.averages: dict[int, Panels] = {}
+        self.sums: dict[int, Panels] = {}
         self.at.clip_norm, self.at.clip_slack, self.at.averages = step.clip_norm, step.clip_slack, step.averages
-        self.at.clips = step.clip_norm < math.inf
+        self.at.clips, self.at.accumulates = step.clip_norm < math.inf, step.accumulate
         self.gradients: dict[int, Panels] = {}
         self.running: dict[int, Panels] = {}
         self.n_weights, self.passes_back = 0, False
@@ -100,7 +98,7 @@ class Network:
             raise ValueError(
                 f"optimizer {rule.name}: got {len(rule.states)} states, expected at most {records.MOST_STATES}"
             )
-        self.at.update = blocks.address(rule.block, self.dtype)
+        self.wanted[True].append((self.at, "update", Formulas(rule.block, self.dtype.name)))
         self.at.rule_scalars = self._own(2 * len(rule.scalars) + 2).ctypes.data
 
     def _take_layer(self, k: int, spec: LayerSpec, n_inputs: int) -> int:
@@ -109,8 +107,9 @@ class Network:
         layer.index, layer.kind, layer.keeps_output = k, KINDS[spec.kind], True
         layer.n_inputs, layer.n_outputs, layer.passes_back = 1, n_inputs, bool(self.weights)
         if spec.kind != "dense":
-            layer.forward = objects.address(Kernel(spec.kind, f"{spec.kind}_forward", self.dtype.name))
-            layer.backward = objects.address(Kernel(spec.kind, f"{spec.kind}_backward", self.dtype.name))
+            for field in ("forward", "backward"):
+                kernel = Kernel(spec.kind, f"{spec.kind}_{field}", self.dtype.name)
+                self.wanted[field == "backward"].append((layer, field, kernel))
         if isinstance(spec, DropoutSpec):
             layer.dropped, layer.kept_scale = int(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
             return n_inputs
@@ -140,6 +139,9 @@ class Network:
         if self.at.averages:
             self.averages[k] = self._panels(*shape)
             layer.average = self.averages[k].at.data
+        if self.at.accumulates > 1:
+            self.sums[k] = self._panels(*shape)
+            layer.gradient_sum = self.sums[k].at.data
         is_cached = layer.n_inputs * layer.n_outputs * self.dtype.itemsize <= records.CACHED_WEIGHTS
         if layer.kind == records.DENSE and layer.passes_back and is_cached:
             transposed = self._panels(layer.n_outputs, layer.n_inputs)
@@ -147,16 +149,20 @@ class Network:
             layer.transposed = transposed.at
 
     def _take_activation(self, layer: Layer, activation: Activation) -> None:
-        blocks.activate(layer, activation, self._own_values(list(activation.parameters.values())), self.dtype)
+        layer.activation_scalars = self._own_values(list(activation.parameters.values()))
+        layer.keeps_output = blocks.keeps_output(activation)
+        for field, unit in blocks.activation_units(activation, self.dtype).items():
+            self.wanted[field == "differentiate"].append((layer, field, unit))
 
     def _take_loss(self, loss: Loss | None) -> None:
         if loss is None:
             return
         self.at.by_class, self.at.by_sides = loss.by_class, loss.two_sided
         self.at.loss_kind = records.ROWWISE if loss.rowwise else records.ELEMENTWISE
-        self.at.loss_block = blocks.loss_block(loss, self.dtype)
         self.at.loss_scalars = self._own_values(loss.scalars(self.n_outputs))
         self.at.outputs_per_target = loss.outputs_per_target
+        if loss.compares_rows:
+            self.at.most_rows = WHOLE_BATCH
 
     def _panels(self, n_rows: int, n_columns: int) -> Panels:
         return Panels(n_rows, n_columns, self.dtype, self.panel_width)
@@ -217,12 +223,12 @@ class Network:
 
     def set_slots(self, slots: Sequence[Sequence[Array]]) -> None:
         with self.lock:
-            # An average is given whether or not there is one.
+            # What is kept besides states is given whether or not it is there.
             for state, given in zip(self._slots(), slots, strict=False):
                 self._write(state, given)
 
     def _slots(self) -> list[dict[int, Panels]]:
-        return [*self.states, self.averages] if self.at.averages else self.states
+        return [*self.states, *(kept for kept in (self.averages, self.sums) if kept)]
 
     # Buffers ------------------------------------------------------------------------------------------------------
     def _buffer(self, n_rows: int, n_columns: int) -> Matrix:
@@ -258,6 +264,9 @@ class Network:
         self.at.batch_labels = self._numbers(rows, np.int64)
         self.at.row_scale, self.at.row_sums = (self._numbers(rows, self.dtype) for _ in range(2))
         self.at.row_losses, self.at.row_weights = (self._numbers(rows, np.float64) for _ in range(2))
+        if self.loss is not None:
+            n_bytes = blocks.scratch_bytes(self.loss, rows, self.n_outputs, self.dtype)
+            self.at.scratch = self._numbers(n_bytes, np.uint8)
         self.at.capacity, self.passes_back = rows, backward
 
     def _keep_gradients(self) -> None:
@@ -336,8 +345,9 @@ class Network:
         with self.lock:
             at = self.at
             self._reserve(-(-batch_size // parts), True)
-            if parts > 1 or at.clips:
+            if parts > 1 or at.clips or at.accumulates > 1:
                 self._keep_gradients()
+            at.finish_step = self._finish_step(parts > 1)
             at.draws_order = shuffle and order is None
             at.order = data_of(order) if order is not None else self._order_of(n_rows) if shuffle else 0
             at.penalty_scale = penalty_scale
@@ -347,7 +357,7 @@ class Network:
             scalars = np.ascontiguousarray(scalars, np.float64)
             n_scalars = scalars.shape[1]
             at.bias_scalars = at.rule_scalars
-            if n_scalars - at.averages > len(self.rule.scalars):
+            if n_scalars - at.averages - (at.accumulates > 1) > len(self.rule.scalars):
                 at.bias_scalars += len(self.rule.scalars) * self.dtype.itemsize
             at.scalars, at.n_scalars, at.losses = data_of(scalars), n_scalars, data_of(losses)
             self._run("train", records.TRAIN, X, targets, weights, 3.0 * min(batch_size, n_rows) * n_steps)
@@ -357,7 +367,8 @@ class Network:
         self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
     ) -> tuple[float, float, float]:
         with self.lock:
-            self._reserve(min(len(X), PREDICT_ROWS), False)
+            is_whole = self.loss is not None and self.loss.compares_rows
+            self._reserve(len(X) if is_whole else min(len(X), PREDICT_ROWS), False)
             self._run("evaluate", records.EVALUATE, X, targets, weights, len(X))
             correct = self.at.correct_sum if self.at.by_class or self.at.by_sides else float("nan")
             return self.at.loss_sum, self.at.total_weight, correct
@@ -398,6 +409,12 @@ class Network:
                 self.at.row_link = blocks.row_link(self.loss.link, self.dtype)
             scatter = objects.address(Kernel("gather", "scatter", self.dtype.name))
             self._run("predict", records.PREDICT, X, None, None, len(X), scatter)
+
+    def _finish_step(self, is_in_parts: bool) -> int:
+        """The kernel of what follows a batch; 0 if that is nothing."""
+        at = self.at
+        is_wanted = is_in_parts or at.clips or at.accumulates > 1 or at.constrained or at.averages
+        return objects.address(Kernel("whole_step", "finish_step", self.dtype.name)) if is_wanted else 0
 
     def _order_of(self, n_rows: int) -> int:
         """Memory for the order of so many rows."""
@@ -441,13 +458,14 @@ class Network:
     ) -> None:
         """Describe the arrays, run the job: so many passes of one row through all the weights."""
         at = self.at
+        self._connect(name, kind in (records.TRAIN, records.GRADIENTS), X, targets)
         at.kind, at.n_rows = kind, len(X)
         if kind != records.TRAIN:
             at.order, at.penalty_scale = 0, 1.0
         alive: list[Any] = [self._source(at.x, X)]
         at.labels = at.weights = at.batch_begin = 0
         if targets is not None:
-            by_label = self.loss is not None and self.loss.by_class and targets.ndim == 1
+            by_label = self._is_by_label(targets)
             if by_label:
                 alive.append(np.ascontiguousarray(targets, np.int64))
                 at.labels = data_of(alive[-1])
@@ -461,9 +479,34 @@ class Network:
         at.weight_sum = at.loss_sum = at.correct_sum = at.total_weight = 0.0
         self._job("schedule", name)(passes * self.n_weights < BRIEF_JOB, self.address, *more)
 
+    def _connect(self, job: str, learns: bool, X: Array | SparseRows, targets: Array | None) -> None:
+        """Find the compiled code of all that a job is made of, so that what is not there is compiled together."""
+        wanted = [place for way in sorted({False, learns}) for place in self.wanted[way]]
+        if not wanted and self.at.tiles:
+            return
+        name = self.dtype.name
+        units: list[objects.Unit] = [objects.Tiles(name), Kernel("schedule", job, name)]
+        units += [unit for *_, unit in wanted]
+        if targets is not None and self.loss is not None:
+            units.append(blocks.loss_kernel(self.loss, self._is_by_label(targets), self.dtype))
+            units += [] if self.loss.rowwise else [Formulas(self.loss.block, name)]
+        if isinstance(X, np.ndarray) and X.dtype == self.dtype:
+            units.append(Kernel("gather", "gather", name, (name,)))
+        objects.load(units)
+        self.at.tiles = blocks.tiles_table(self.dtype)
+        for place, field, unit in wanted:
+            setattr(place, field, objects.address(unit))
+        self.wanted[False] = []
+        if learns:
+            self.wanted[True] = []
+
+    def _is_by_label(self, targets: Array) -> bool:
+        return self.loss is not None and self.loss.takes_labels and targets.ndim == 1
+
     def _loss_kernel(self, by_label: bool) -> int:
         assert self.loss is not None
         found = self.losses.get(by_label)
         if found is None:
+            self.at.loss_block = blocks.loss_block(self.loss, self.dtype)
             found = self.losses[by_label] = objects.address(blocks.loss_kernel(self.loss, by_label, self.dtype))
         return found

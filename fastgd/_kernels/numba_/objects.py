@@ -19,11 +19,12 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from llvmlite import binding
 
@@ -35,12 +36,15 @@ logger = logging.getLogger("fastgd")
 
 SUFFIX = ".fastgd"
 
-# One function is compiled at a time: neither Numba's compiler nor the engine below is made for several threads.
+# One call compiles at a time: Numba's compiler is not made for several threads.
 lock = threading.RLock()
 
 
 class Unit(Protocol):
     """What is compiled as one object."""
+
+    is_optimized: ClassVar[bool]
+    """Whether its code goes through LLVM's optimiser."""
 
     @property
     def title(self) -> str:
@@ -49,8 +53,8 @@ class Unit(Protocol):
     def text(self) -> str:
         """All that its code depends on, besides this backend's own source."""
 
-    def compile(self) -> tuple[list[str], bytes]:
-        """The names of its functions, and its object code."""
+    def write(self) -> tuple[list[str], str]:
+        """The names of its functions, and LLVM's text of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Tiles:
 
     dtype: str
 
+    is_optimized: ClassVar[bool] = False
+
     @property
     def title(self) -> str:
         return f"tiles of {self.dtype}"
@@ -66,10 +72,9 @@ class Tiles:
     def text(self) -> str:
         return self.title
 
-    def compile(self) -> tuple[list[str], bytes]:
+    def write(self) -> tuple[list[str], str]:
         shape = tiles.shape_for(tiles.host()[1])
-        module = binding.parse_assembly(tiles.module(32 if self.dtype == "float32" else 64, shape))
-        return tiles.names(shape), _object_of(module)
+        return tiles.names(shape), tiles.module(32 if self.dtype == "float32" else 64, shape)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Kernel:
     dtype: str
     arguments: tuple[str, ...] = ()
 
+    is_optimized: ClassVar[bool] = True
+
     @property
     def title(self) -> str:
         return f"{self.name} of {', '.join((self.dtype, *self.arguments))}"
@@ -88,13 +95,13 @@ class Kernel:
     def text(self) -> str:
         return f"{self.module} {self.title}"
 
-    def compile(self) -> tuple[list[str], bytes]:
+    def write(self) -> tuple[list[str], str]:
         from . import compiler
 
         module = importlib.import_module(f"{__package__}.{self.module}")
         function = getattr(module, f"make_{self.name}")(self.dtype, *self.arguments)
-        symbol, llvm = compiler.compile_(function)
-        return [symbol], _object_of(llvm)
+        symbol, text = compiler.compile_kernel(function)
+        return [symbol], text
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Formulas:
 
     block: Block
     dtype: str
+
+    is_optimized: ClassVar[bool] = True
 
     @property
     def title(self) -> str:
@@ -114,12 +123,13 @@ class Formulas:
         rendered = [numba_.render(formula) for formula in self.block.formulas]
         return "\n".join([self.title, *rendered, numba_.render_block(self.block)])
 
-    def compile(self) -> tuple[list[str], bytes]:
+    def write(self) -> tuple[list[str], str]:
         from ..._formula import numba_
         from . import compiler
 
-        symbol, llvm = compiler.module_of(numba_.block(self.block, self.dtype))
-        return [symbol], _object_of(llvm)
+        function = numba_.define_block(self.block, self.dtype, compiler.inlined)
+        symbol, text = compiler.compile_block(function)
+        return [symbol], text
 
 
 _loaded: dict[Unit, list[int]] = {}
@@ -134,21 +144,47 @@ def addresses(unit: Unit) -> list[int]:
     """Where a unit's functions begin, 0 for a name that is empty; they stay as long as the process."""
     found = _loaded.get(unit)
     if found is None:
-        with lock:
-            found = _loaded.get(unit)
-            if found is None:
-                found = _loaded[unit] = _load(*(_read(unit) or _make(unit)))
+        load([unit])
+        found = _loaded[unit]
     return found
 
 
-def _make(unit: Unit) -> tuple[list[str], bytes]:
-    """Compile a unit, and keep it."""
+def load(units: Iterable[Unit]) -> None:
+    """Make machine code of some units callable; what was not compiled before is compiled together."""
+    with lock:
+        missing = []
+        for unit in dict.fromkeys(units):
+            kept = None if unit in _loaded else _read(unit)
+            if kept is not None:
+                _loaded[unit] = _load(*kept)
+            elif unit not in _loaded:
+                missing.append(unit)
+        if missing:
+            _make(missing)
+
+
+def _make(units: Sequence[Unit]) -> None:
+    """Compile units, load and keep them. While LLVM makes code of one, on a thread of its own and without the
+    interpreter, Numba reads the next."""
     _announce()
-    symbols, code = unit.compile()
+    if any(unit.is_optimized for unit in units):
+        from . import compiler
+
+        # What it needs of LLVM at the start would have to wait for the other thread.
+        compiler.begin()
+    _machine()
+    pending = []
+    with ThreadPoolExecutor(1, "fastgd-llvm") as worker:
+        for unit in units:
+            symbols, text = unit.write()
+            pending.append((unit, symbols, worker.submit(_code_of, text, unit.is_optimized)))
     folder = cache_folder()
-    if _prepare(folder):
-        _write(_file(folder, unit), json.dumps(symbols).encode() + b"\n" + code)
-    return symbols, code
+    is_kept = _prepare(folder)
+    for unit, symbols, made in pending:
+        code = made.result()
+        _loaded[unit] = _load(symbols, code)
+        if is_kept:
+            _write(_file(folder, unit), json.dumps(symbols).encode() + b"\n" + code)
 
 
 @cache
@@ -272,6 +308,19 @@ def _machine() -> Any:
 CALLABLE = {"memset", "memcpy", "memmove", "sin", "sinf", "cos", "cosf"}
 
 
+def _module_of(text: str, is_optimized: bool) -> Any:
+    """LLVM's module of a text."""
+    module = binding.parse_assembly(text)
+    module.verify()
+    if is_optimized:
+        # Once; Numba's own way takes two turns.
+        options = binding.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization, options.slp_vectorization = True, False
+        builder = binding.create_pass_builder(_machine(), options)
+        builder.getModulePassManager().run(module, builder)
+    return module
+
+
 def _object_of(module: Any) -> bytes:
     """Object code of a module of LLVM's."""
     unknown = {function.name for function in module.functions if function.is_declaration} - CALLABLE
@@ -280,6 +329,11 @@ def _object_of(module: Any) -> bytes:
         raise RuntimeError(f"compiled code calls {', '.join(sorted(unknown))}, expected nothing outside itself")
     code: bytes = _machine().emit_object(module)
     return code
+
+
+def _code_of(text: str, is_optimized: bool) -> bytes:
+    """Object code of a module's text."""
+    return _object_of(_module_of(text, is_optimized))
 
 
 _engines: list[Any] = []
@@ -297,8 +351,7 @@ def _load(symbols: Sequence[str], code: bytes) -> list[int]:
 
 
 # ------------------------------------------------------------------------------------------------- calls from Python
-# Of a kernel in machine code: where its result and an exception would go, then its arguments.
-_KERNEL = (ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p) + (ctypes.c_int64,) * 5
+_KERNEL = (ctypes.c_int64,) * 6
 _holding, _releasing = ctypes.PYFUNCTYPE(*_KERNEL), ctypes.CFUNCTYPE(*_KERNEL)
 
 
@@ -310,10 +363,8 @@ class Job:
         self._brief, self._long = _holding(found), _releasing(found)
 
     def __call__(self, is_brief: bool, a0: int = 0, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0) -> int:
-        result = ctypes.c_int64()
-        place = ctypes.addressof(result)
-        (self._brief if is_brief else self._long)(place, place, a0, a1, a2, a3, a4)
-        return result.value
+        result: int = (self._brief if is_brief else self._long)(a0, a1, a2, a3, a4)
+        return result
 
 
 @cache

@@ -36,7 +36,7 @@ def permute(seed, epoch, n, order):
         index = np.uint64(i)
         words = philox((index >> ONE) & LOW, (index >> ONE) >> HALF, STREAM, np.uint64(epoch), seed)
         low, high = (words[2], words[3]) if i & 1 else (words[0], words[1])
-        j = int(float((low | high << HALF) >> ELEVEN) * LAST_PLACE * float(i + 1))
+        j = np.int64(float((low | high << HALF) >> ELEVEN) * LAST_PLACE * float(i + 1))
         other = get_integer(order, i)
         put_integer(order, i, get_integer(order, j))
         put_integer(order, j, other)

@@ -43,7 +43,9 @@ class _Workshop:
         if activation is not None:
             scalars = np.array([*activation.parameters.values(), 0.0], self.dtype)
             self.alive.append(scalars)
-            blocks.activate(made, activation, scalars.ctypes.data, self.dtype)
+            made.activation_scalars, made.keeps_output = scalars.ctypes.data, blocks.keeps_output(activation)
+            for field, unit in blocks.activation_units(activation, self.dtype).items():
+                setattr(made, field, objects.address(unit))
         return made
 
 
@@ -102,6 +104,8 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
     weights = np.ones(n_rows) if weights is None else weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else n_outputs))).astype(scores.dtype)
     losses, sums = np.zeros(n_rows), np.empty_like(scale)
+    weights = np.ascontiguousarray(weights, np.float64)
+    scratch = records.aligned(blocks.scratch_bytes(loss, n_rows, n_outputs, scores.dtype))
     scalars = np.array([*loss.scalars(n_outputs), 0.0], scores.dtype)
     rows = records.Scores(
         score=score.at,
@@ -109,15 +113,20 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
         delta=delta.at,
         labels=0 if labels is None else labels.ctypes.data,
         row_scale=scale.ctypes.data,
+        row_weights=weights.ctypes.data,
         losses=losses.ctypes.data,
         scalars=scalars.ctypes.data,
         sums=sums.ctypes.data,
+        scratch=scratch.ctypes.data,
+        count=n_rows,
         tiles=blocks.tiles_table(scores.dtype),
     )
     kernel = objects.job(blocks.loss_kernel(loss, labels is not None, scores.dtype))
-    kernel(False, addressof(rows), blocks.loss_block(loss, scores.dtype), 0, 0, n_rows)
+    kernel(False, addressof(rows), blocks.loss_block(loss, scores.dtype), loss.by_class, 0, n_rows)
     d_scores[...] = delta.read(0, n_rows)
-    return float(weights @ losses / weights.sum())
+    # Zero times an infinite loss would be NaN.
+    d_scores[weights == 0] = 0
+    return float(weights @ np.where(weights > 0, losses, 0) / weights.sum())
 
 
 def parameter_update(w: Array, g: Array, states: Sequence[Array], rule: OptimizerRule, scalars: Array) -> None:

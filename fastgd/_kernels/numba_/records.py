@@ -60,7 +60,8 @@ def _matrices(names: str) -> list[tuple[str, Any]]:
 
 
 class Layer(Structure):
-    """A layer; blocks that are 0 stand for the identity, and a layer beyond the cache has no `transposed`.
+    """A layer; blocks that are 0 stand for the identity, and a layer beyond the cache has no `transposed`. What is
+    `average` or `gradient_sum` lies as `weight` and `gradient` do.
 
     `weight` has a last row of biases; a normalisation one row of gains before its row of shifts. `kept` is what the
     derivative reads: the output, or what the activation was applied to. `forward` and `backward` are the kernels of a
@@ -70,6 +71,7 @@ class Layer(Structure):
     _fields_ = (
         _integers("kind passes_back n_inputs n_outputs keeps_output activate differentiate activation_scalars")
         + _integers("forward backward state0 state1 state2 state3 row_factors index dropped nonnegative average")
+        + _integers("gradient_sum")
         + _reals("l1 l2 kept_scale eps momentum max_norm")
         + _matrices("weight transposed gradient kept output delta running moments normalized")
     )
@@ -81,8 +83,8 @@ class Network(Structure):
     _fields_ = (
         _integers("layers n_layers most_rows capacity tiles loss_kind loss loss_block loss_scalars")
         + _integers("by_class by_sides link row_link outputs_per_target")
-        + _integers("update rule_scalars bias_scalars clips averages constrained")
-        + _integers("batch_labels row_scale row_sums row_losses row_weights")
+        + _integers("update rule_scalars bias_scalars clips averages accumulates constrained finish_step")
+        + _integers("batch_labels row_scale row_sums row_losses row_weights scratch")
         + _matrices("input target")
         # The job.
         + [("x", Source), ("y", Source), ("seed", c_uint64), ("steps_before", c_uint64)]
@@ -100,10 +102,37 @@ class Scores(Structure):
     """Scores of a batch, their targets, and where losses and gradient go.
 
     `labels`, or else `target`; `row_scale`, what each row's gradient is multiplied by, is 0 where no gradient is
-    wanted.
+    wanted. `count` is how many rows the batch has; losses that compare them read their weights.
     """
 
-    _fields_ = _matrices("score target delta") + _integers("labels row_scale losses scalars sums tiles")
+    _fields_ = _matrices("score target delta") + _integers(
+        "labels row_scale row_weights losses scalars sums scratch tiles count"
+    )
+
+
+GRADIENT_STEP, PASSIVE_AGGRESSIVE_1, PASSIVE_AGGRESSIVE_2 = range(3)
+
+
+class LinearOutput(Structure):
+    """One output of a linear model; see `linear_steps`. `charged` is what the l1 penalty has taken of each weight, and
+    `due` what it was to take up to now; `squares` and `magnitudes` are sums over the weights.
+    """
+
+    _fields_ = _integers("weight mean charged label n_worse") + _reals(
+        "scale mean_share divisor intercept mean_intercept due squares magnitudes pace positive negative objective best"
+    )
+
+
+class LinearJob(Structure):
+    """Some epochs of a linear model. `outputs` are the addresses of the active ones; `columns` and `starts` say which
+    elements of the rows are stored, 0 for all; `rows` is where a loss over rows finds its `Scores`, else 0."""
+
+    _fields_ = (
+        _integers("values columns starts n_columns labels targets weights order spare permutation rates")
+        + _integers("n_rows batch_size n_epochs outputs n_outputs loss loss_block loss_scalars rows")
+        + _integers("step steps_before average_from patience score target value gradient done status")
+        + _reals("other_target l1 l2 intercept_share tol")
+    )
 
 
 def panel_width(dtype: np.dtype[Any], vectors: int) -> int:
@@ -155,4 +184,17 @@ class Panels:
         return array
 
 
-__all__ = ["Layer", "Matrix", "Network", "Panels", "Scores", "Source", "addressof", "aligned", "panel_width", "sizeof"]
+__all__ = [
+    "Layer",
+    "LinearJob",
+    "LinearOutput",
+    "Matrix",
+    "Network",
+    "Panels",
+    "Scores",
+    "Source",
+    "addressof",
+    "aligned",
+    "panel_width",
+    "sizeof",
+]

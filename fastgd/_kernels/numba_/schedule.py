@@ -8,8 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from ..._formula.vector import sqrt
-from .compiler import compiled, inlined
+from .compiler import compiled, inlined, lesser
 from .dense import dense
 from .memory import (
     address_of,
@@ -52,7 +51,7 @@ from .softmax import rows_of
 def passes(dtype: str) -> SimpleNamespace:
     """What the jobs are made of: rows gathered, layers passed, losses taken."""
     kit, kernels = of_dtype(dtype), dense(dtype)
-    put = kit.put
+    put, zero, element = kit.put, kit.zero, panels(dtype).element
     dense_forward, dense_differentiate, backward_input = kernels.forward, kernels.differentiate, kernels.backward_input
     backward_weight, backward_together = kernels.backward_weight, kernels.backward_together
     scores_memory = scratch(sizeof(Scores))
@@ -104,6 +103,15 @@ def passes(dtype: str) -> SimpleNamespace:
         return 0
 
     @compiled
+    def clear_weightless_rows(rows, count, with_gradient):
+        """A row without weight counts for nothing, also where its loss is infinite: zero times that would be NaN."""
+        for row in range(count):
+            if get_double(rows.row_weights, row) == 0.0:
+                put_double(rows.losses, row, 0.0)
+                for column in range(rows.delta.columns if with_gradient else 0):
+                    put(element(rows.delta, row, column), 0, zero)
+
+    @compiled
     def take_losses(net, count, with_gradient):
         last = layer_at(net.layers, net.n_layers - 1)
         address = scores_memory()
@@ -112,8 +120,10 @@ def passes(dtype: str) -> SimpleNamespace:
         rows.labels = net.batch_labels if net.labels else 0
         rows.row_scale = net.row_scale if with_gradient else 0
         rows.losses, rows.scalars, rows.sums = net.row_losses, net.loss_scalars, net.row_sums
-        rows.tiles = net.tiles
-        call_kernel(net.loss, address, net.loss_block, 0, 0, count)
+        rows.tiles, rows.row_weights, rows.scratch, rows.count = net.tiles, net.row_weights, net.scratch, count
+        call_kernel(net.loss, address, net.loss_block, net.by_class, 0, count)
+        if net.weights:
+            clear_weightless_rows(rows, count, with_gradient)
         if with_gradient:
             dense_differentiate(last, count)
         return 0
@@ -161,9 +171,7 @@ def descents(dtype: str) -> SimpleNamespace:
     kernels, parts_of = dense(dtype), passes(dtype)
     forward, backward, weighted_loss = parts_of.forward, parts_of.backward, parts_of.weighted_loss
     gather_inputs, gather_targets, take_losses = parts_of.gather_inputs, parts_of.gather_targets, parts_of.take_losses
-    transpose, penalty, update_from_gradient = kernels.transpose, kernels.penalty, kernels.update_from_gradient
-    squares_of_gradient, scale_gradient = kernels.squares_of_gradient, kernels.scale_gradient
-    constrain, move_average = kernels.constrain, kernels.move_average
+    transpose, penalty = kernels.transpose, kernels.penalty
 
     @inlined
     def parts(net, rows):
@@ -204,52 +212,17 @@ def descents(dtype: str) -> SimpleNamespace:
         return loss
 
     @compiled
-    def clip(net):
-        """Gradients times clip_norm / (norm + clip_slack), if that is below 1; the norm is of all of them."""
-        total = 0.0
-        for k in range(net.n_layers):
-            if layer_at(net.layers, k).kind != DROPOUT:
-                total += squares_of_gradient(net, layer_at(net.layers, k))
-        norm = sqrt(total) + net.clip_slack
-        factor = net.clip_norm / norm if norm > net.clip_norm else 1.0
-        for k in range(net.n_layers):
-            if layer_at(net.layers, k).kind != DROPOUT:
-                scale_gradient(layer_at(net.layers, k), factor)
-        return 0
-
-    @compiled
-    def update_all(net):
-        for k in range(net.n_layers):
-            layer = layer_at(net.layers, k)
-            if layer.kind != DROPOUT and not update_from_gradient(net, layer):
-                net.nonfinite_weights = 1
-        return 0
-
-    @compiled
-    def follow(net, k):
-        """What comes after the update: constraints, then the average, whose share is the last of step k's scalars."""
-        share = get_double(net.scalars, (k + 1) * net.n_scalars - 1)
-        for n in range(net.n_layers):
-            layer = layer_at(net.layers, n)
-            if layer.kind == DENSE and net.constrained:
-                constrain(layer)
-            if layer.kind != DROPOUT and net.averages:
-                move_average(layer, share)
-        return 0
-
-    @compiled
     def descend(net, k, first, last):
         """A batch of one part updates each tile of weights at once; a larger one adds its parts' gradients first, and
-        one whose gradients may be clipped stores them."""
-        loss = pass_parts(net, first, last, STORE_GRADIENT if net.clips else UPDATE_WEIGHTS)
-        if not math.isfinite(loss):
+        gradients that are needed whole are stored. A batch without weight is passed over, unless weights are to change
+        by those before it."""
+        stores, loss = net.clips or net.accumulates > 1, 0.0
+        if net.weight_sum > 0.0:
+            loss = pass_parts(net, first, last, STORE_GRADIENT if stores else UPDATE_WEIGHTS)
+        elif net.accumulates == 1:
             return loss
-        if net.clips:
-            clip(net)
-        if net.clips or parts(net, last - first) > 1:
-            update_all(net)
-        if net.constrained or net.averages:
-            follow(net, k)
+        if net.finish_step and math.isfinite(loss):
+            call_kernel(net.finish_step, address_of(net), k, stores or parts(net, last - first) > 1, 0, 0)
         return loss
 
     @inlined
@@ -275,7 +248,7 @@ def make_train(dtype: str) -> Callable[..., Any]:
         if net.draws_order and (k == 0 or net.step == 0):
             permute(net.seed, net.epoch, net.n_rows, net.order)
         net.first = net.step * net.batch_size
-        net.last = min(net.first + net.batch_size, net.n_rows)
+        net.last = lesser(net.first + net.batch_size, net.n_rows)
         net.weight_sum = sum_of_weights(net, net.first, net.last)
         for i in range(net.n_scalars):
             put(net.rule_scalars, i, get_double(net.scalars, k * net.n_scalars + i))
@@ -301,7 +274,7 @@ def make_train(dtype: str) -> Callable[..., Any]:
         mode = flush_subnormals()
         for k in range(net.n_steps):
             begin_step(net, k)
-            loss = descend(net, k, net.first, net.last) if net.weight_sum > 0.0 else 0.0
+            loss = descend(net, k, net.first, net.last)
             end_step(net, k, loss)
             if net.status != DONE:
                 break
@@ -355,7 +328,7 @@ def make_evaluate(dtype: str) -> Callable[..., Any]:
         mode = flush_subnormals()
         net.weight_sum = 1.0
         for first in range(0, net.n_rows, net.capacity):
-            count = min(net.capacity, net.n_rows - first)
+            count = lesser(net.capacity, net.n_rows - first)
             gather_inputs(net, first, count)
             gather_targets(net, first, count)
             forward(net, net.n_layers, count)
@@ -390,7 +363,7 @@ def make_predict(dtype: str) -> Callable[..., Any]:
         output = input_of(net, net.layer + 1)
         mode = flush_subnormals()
         for first in range(0, net.n_rows, net.capacity):
-            count = min(net.capacity, net.n_rows - first)
+            count = lesser(net.capacity, net.n_rows - first)
             gather_inputs(net, first, count)
             forward(net, net.layer + 1, count)
             if net.use_link:

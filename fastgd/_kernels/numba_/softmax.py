@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..._formula import vector
-from .compiler import compiled, inlined
+from .compiler import compiled, inlined, lesser
 from .memory import (
     get_double,
     get_integer,
@@ -151,7 +151,7 @@ def make_cross_entropy_of_labels(dtype: str) -> Callable[..., Any]:
             store(pointer(partial), c * lanes, e)
         half = lanes // 2
         while half:
-            for c in range(min(half, columns - half)):
+            for c in range(lesser(half, columns - half)):
                 both = load(pointer(partial), c * lanes) + load(pointer(partial), (c + half) * lanes)
                 store(pointer(partial), c * lanes, both)
             half //= 2

@@ -5,23 +5,21 @@
 left is read by broadcast, right[depth, width] by whole vectors, out[rows, width] is contiguous. Each sum runs over the
 depth in order, in one chain of multiply-adds; so an element's bits do not depend on the tile's height. LLVM's optimiser
 would find nothing to do here and take seconds to find out, so it is left out: there is a function for each height
-because only then do the sums stay in registers.
+because only then do the sums stay in registers. There are ten thousand lines of it, so they are written as text: as
+objects of llvmlite, for which this would be a page shorter, they take ten times as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import binding
 
 from .records import VECTOR_BYTES
 
-INTEGER, INDEX, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 KINDS = ("rows", "columns")
-
-Sums = list[list[ir.Value]]
 
 
 @dataclass(frozen=True)
@@ -69,270 +67,316 @@ def _name(kind: str, vectors: int, masked: bool, height: int) -> str:
 
 def module(real_bits: int, shape: Shape) -> str:
     """LLVM's text of all tiles for numbers of so many bits."""
-    made = ir.Module("tiles")
-    made.triple = binding.get_process_triple()
+    vectors = Vectors(real_bits)
+    texts = [f'target triple = "{binding.get_process_triple()}"\n{vectors.declarations()}']
     for kind in KINDS:
-        for vectors, masked in variants(shape):
+        for count, masked in variants(shape):
             for height in range(1, shape.rows + 1):
-                tile = Tile(made, real_bits, shape.vectors, vectors, masked, height)
-                getattr(tile, f"add_{kind}")(_name(kind, vectors, masked, height))
-    _add_transpose(made, real_bits)
-    return str(made)
+                tile = Tile(real_bits, shape.vectors, count, masked, height)
+                texts.append(getattr(tile, f"write_{kind}")(_name(kind, count, masked, height)))
+    return "\n".join([*texts, Transpose(real_bits).write()])
 
 
-class Vectors:
-    """Whole and partial vectors of a module."""
+@dataclass
+class Phi:
+    """A value that depends on where a block was entered from."""
 
-    def __init__(self, made: ir.Module, real_bits: int) -> None:
-        self.made = made
-        self.real = ir.FloatType() if real_bits == 32 else ir.DoubleType()
+    name: str
+    kind: str
+    sources: list[tuple[Any, str]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def line(self) -> str:
+        """Its definition, once all sources are known."""
+        sources = ", ".join(f"[ {value}, %{block} ]" for value, block in self.sources)
+        return f"  {self.name} = phi {self.kind} {sources}"
+
+
+Value = str | int | Phi
+Sums = list[list[Any]]
+
+
+class Function:
+    """The lines of a function that gives nothing. Where there is a value, there may be a number instead."""
+
+    def __init__(self) -> None:
+        self.lines: list[str | Phi] = []
+        self.block, self.n_values, self.n_blocks = "entry", 0, 0
+
+    def give(self, text: str) -> str:
+        """A line with a result."""
+        self.n_values += 1
+        self.lines.append(f"  %v{self.n_values} = {text}")
+        return f"%v{self.n_values}"
+
+    def do(self, text: str) -> None:
+        """A line without a result."""
+        self.lines.append(f"  {text}")
+
+    def new_block(self, label: str) -> str:
+        """The name of a block."""
+        self.n_blocks += 1
+        return f"{label}{self.n_blocks}"
+
+    def begin(self, block: str) -> None:
+        """From here on a block is written."""
+        self.lines.append(f"{block}:")
+        self.block = block
+
+    def branch(self, block: str) -> None:
+        """Go there."""
+        self.do(f"br label %{block}")
+
+    def choose(self, condition: Value, block: str, other: str) -> None:
+        """Go there, or there."""
+        self.do(f"br i1 {condition}, label %{block}, label %{other}")
+
+    def phi(self, kind: str, value: Value, before: str) -> Phi:
+        """A value that begins as this one; further sources are added."""
+        self.n_values += 1
+        made = Phi(f"%v{self.n_values}", kind, [(value, before)])
+        self.lines.append(made)
+        return made
+
+    def operation(self, name: str, x: Value, y: Value) -> str:
+        """Of two integers."""
+        return self.give(f"{name} i64 {x}, {y}")
+
+    def is_true(self, relation: str, x: Value, y: Value) -> str:
+        """A comparison of two integers."""
+        return self.give(f"icmp {relation} i64 {x}, {y}")
+
+    def text(self, name: str, arguments: Sequence[str]) -> str:
+        """All of it."""
+        lines = [line.line() if isinstance(line, Phi) else line for line in self.lines]
+        return "\n".join([f"define void @{name}({', '.join(arguments)}) nounwind {{", "entry:", *lines, "}", ""])
+
+
+class Vectors(Function):
+    """A function with whole and partial vectors."""
+
+    def __init__(self, real_bits: int) -> None:
+        super().__init__()
+        self.real = "float" if real_bits == 32 else "double"
         self.size = real_bits // 8
         self.lanes = VECTOR_BYTES // self.size
-        self.vector = ir.VectorType(self.real, self.lanes)
-        self.mask = ir.VectorType(TRUTH, self.lanes)
-        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        self.vector, self.mask = f"<{self.lanes} x {self.real}>", f"<{self.lanes} x i1>"
+        self.suffix = f"v{self.lanes}f{real_bits}.p0"
 
-    def splat(self, builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    def declarations(self) -> str:
+        """What the functions call, which are LLVM's own."""
+        load = f"declare {self.vector} @llvm.masked.load.{self.suffix}(ptr, i32, {self.mask}, {self.vector})"
+        return f"{load}\ndeclare void @llvm.masked.store.{self.suffix}({self.vector}, ptr, i32, {self.mask})\n"
+
+    def place(self, at: Value, index: Value) -> str:
+        """Where so many elements further on is."""
+        return self.give(f"getelementptr {self.real}, ptr {at}, i64 {index}")
+
+    def splat(self, kind: str, value: Value) -> str:
         """A number in every lane."""
-        many = ir.VectorType(value.type, self.lanes)
-        nothing = ir.Constant(many, ir.Undefined)
-        single = builder.insert_element(nothing, value, INDEX(0))
-        return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(INDEX, self.lanes), [0] * self.lanes))
+        many = f"<{self.lanes} x {kind}>"
+        single = self.give(f"insertelement {many} poison, {kind} {value}, i32 0")
+        return self.give(f"shufflevector {many} {single}, {many} poison, <{self.lanes} x i32> zeroinitializer")
 
-    def first_lanes(self, builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    def first_lanes(self, count: Value) -> str:
         """So many lanes true."""
-        numbers = ir.Constant(ir.VectorType(INTEGER, self.lanes), list(range(self.lanes)))
-        return builder.icmp_signed("<", numbers, self.splat(builder, count))
+        numbers = ", ".join(f"i64 {lane}" for lane in range(self.lanes))
+        return self.give(f"icmp slt <{self.lanes} x i64> <{numbers}>, {self.splat('i64', count)}")
 
-    def _intrinsic(self, name: str, kind: ir.FunctionType) -> ir.Function:
-        full_name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
-        found = self.made.globals.get(full_name)
-        return found if found is not None else ir.Function(self.made, kind, full_name)
-
-    def load(self, builder: ir.IRBuilder, at: ir.Value, mask: ir.Value | None) -> ir.Value:
+    def load(self, at: Value, mask: Value | None) -> str:
         """A vector; zeros where the mask is false."""
-        place = builder.bitcast(at, self.vector.as_pointer())
         if mask is None:
-            return builder.load(place, align=self.size)
-        kind = ir.FunctionType(self.vector, [place.type, INDEX, self.mask, self.vector])
-        return builder.call(self._intrinsic("load", kind), [place, INDEX(self.size), mask, self.zero])
+            return self.give(f"load {self.vector}, ptr {at}, align {self.size}")
+        given = f"ptr {at}, i32 {self.size}, {self.mask} {mask}, {self.vector} zeroinitializer"
+        return self.give(f"call {self.vector} @llvm.masked.load.{self.suffix}({given})")
 
-    def store(self, builder: ir.IRBuilder, value: ir.Value, at: ir.Value, mask: ir.Value | None) -> None:
+    def store(self, value: Value, at: Value, mask: Value | None) -> None:
         """Store a vector, where the mask is true."""
-        place = builder.bitcast(at, self.vector.as_pointer())
         if mask is None:
-            builder.store(value, place, align=self.size)
+            self.do(f"store {self.vector} {value}, ptr {at}, align {self.size}")
             return
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, place.type, INDEX, self.mask])
-        builder.call(self._intrinsic("store", kind), [value, place, INDEX(self.size), mask])
-
-    def function(self, name: str, kinds: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
-        """A function without a result, at its beginning, and its arguments."""
-        function = ir.Function(self.made, ir.FunctionType(ir.VoidType(), kinds), name)
-        function.attributes.add("nounwind")
-        return ir.IRBuilder(function.append_basic_block("entry")), function.args
+        given = f"{self.vector} {value}, ptr {at}, i32 {self.size}, {self.mask} {mask}"
+        self.do(f"call void @llvm.masked.store.{self.suffix}({given})")
 
 
 class Tile(Vectors):
-    """One height and width; methods add a function of it to the module."""
+    """One height and width."""
 
-    def __init__(
-        self, made: ir.Module, real_bits: int, panel_vectors: int, vectors: int, masked: bool, height: int
-    ) -> None:
-        super().__init__(made, real_bits)
+    def __init__(self, real_bits: int, panel_vectors: int, vectors: int, masked: bool, height: int) -> None:
+        super().__init__(real_bits)
         self.vectors, self.masked, self.height = vectors, masked, height
         self.panel = panel_vectors * self.lanes
-        self.pointer = self.real.as_pointer()
 
-    def add_rows(self, name: str) -> None:
+    def write_rows(self, name: str) -> str:
         """left: rows of a matrix in panels; panel q begins panel_step * q after left, the last is last_width wide.
 
         Arguments: left, row, depth, panel_step, last_width, right, width, start, start_stride, out. `row` is that
         of the tile in its matrix, which tells where it lies in a last panel.
         """
-        pointer = self.pointer
-        kinds = [pointer, INTEGER, INTEGER, INTEGER, INTEGER, pointer, INTEGER, pointer, INTEGER, pointer]
-        builder, arguments = self.function(name, kinds)
-        left, row, depth, panel_step, last_width, right, width, start, stride, out = arguments
-        width, mask = self._width(builder, width)
-        sums = self._begin(builder, start, stride, mask)
-        rest = self._whole_panels(builder, sums, (left, depth, panel_step), (right, width, mask))
-        sums = self._last_panel(builder, rest, row, last_width, (width, mask))
-        self._finish(builder, sums, out, width, mask)
+        width, mask = self._width("%width")
+        sums = self._begin("%start", "%start_stride", mask)
+        rest = self._whole_panels(sums, width, mask)
+        sums = self._last_panel(rest, width, mask)
+        self._finish(sums, width, mask)
+        arguments = "ptr %left, i64 %row, i64 %depth, i64 %panel_step, i64 %last_width, ptr %right, i64 %width, "
+        return self.text(name, [arguments + "ptr %start, i64 %start_stride, ptr %out"])
 
-    def _whole_panels(self, builder: ir.IRBuilder, sums: Sums, left: Any, right: Any) -> Any:
+    def _whole_panels(self, sums: Sums, width: Value, mask: Value | None) -> tuple[Sums, Phi, Phi, Phi]:
         """Add the terms of left's full panels, one panel after the other. Returns the sums, how many terms are still
         to come, and where they begin on both sides."""
-        (left_at, depth, panel_step), (right_at, width, mask) = left, right
-        before, full = builder.block, INTEGER(self.panel)
-        panels, panel, rest = (builder.append_basic_block(label) for label in ("panels", "panel", "rest"))
-        builder.branch(panels)
-        builder.position_at_end(panels)
-        still = self._phi(builder, depth, before, INTEGER)
-        left_now = self._phi(builder, left_at, before, self.pointer)
-        right_now = self._phi(builder, right_at, before, self.pointer)
-        running = self._phis(builder, sums, before)
-        builder.cbranch(builder.icmp_signed(">=", still, full), panel, rest)
-        builder.position_at_end(panel)
-        terms = ((left_now, full, INTEGER(1)), (right_now, width, mask))
-        added, right_next = self._accumulate(builder, running, full, *terms)
-        still.add_incoming(builder.sub(still, full), builder.block)
-        left_now.add_incoming(builder.gep(left_now, [panel_step]), builder.block)
-        right_now.add_incoming(right_next, builder.block)
-        self._continue(running, added, builder.block)
-        builder.branch(panels)
-        builder.position_at_end(rest)
+        before = self.block
+        panels, panel, rest = (self.new_block(label) for label in ("panels", "panel", "rest"))
+        self.branch(panels)
+        self.begin(panels)
+        still = self.phi("i64", "%depth", before)
+        left_now, right_now = self.phi("ptr", "%left", before), self.phi("ptr", "%right", before)
+        running = self._phis(sums, before)
+        self.choose(self.is_true("sge", still, self.panel), panel, rest)
+        self.begin(panel)
+        added, right_next = self._accumulate(running, self.panel, (left_now, self.panel, 1), (right_now, width, mask))
+        still.sources.append((self.operation("sub", still, self.panel), self.block))
+        left_now.sources.append((self.place(left_now, "%panel_step"), self.block))
+        right_now.sources.append((right_next, self.block))
+        self._continue(running, added, self.block)
+        self.branch(panels)
+        self.begin(rest)
         return running, still, left_now, right_now
 
-    def _last_panel(self, builder: ir.IRBuilder, rest: Any, row: Any, last_width: Any, right: Any) -> Sums:
+    def _last_panel(self, rest: tuple[Sums, Phi, Phi, Phi], width: Value, mask: Value | None) -> Sums:
         """Add the terms of left's last panel, if it is a narrower one."""
         running, still, left_at, right_at = rest
-        before = builder.block
-        part, end = builder.append_basic_block("part"), builder.append_basic_block("end")
-        builder.cbranch(builder.icmp_signed(">", still, INTEGER(0)), part, end)
-        builder.position_at_end(part)
-        narrower = builder.sub(INTEGER(self.panel), last_width)
-        begin = builder.gep(left_at, [builder.neg(builder.mul(row, narrower))])
-        added, _ = self._accumulate(builder, running, still, (begin, last_width, INTEGER(1)), (right_at, *right))
-        after = builder.block
-        builder.branch(end)
-        builder.position_at_end(end)
-        results = self._phis(builder, running, before)
+        before, part, end = self.block, self.new_block("part"), self.new_block("end")
+        self.choose(self.is_true("sgt", still, 0), part, end)
+        self.begin(part)
+        narrower = self.operation("mul", "%row", self.operation("sub", self.panel, "%last_width"))
+        left = self.place(left_at, self.operation("sub", 0, narrower))
+        added, _ = self._accumulate(running, still, (left, "%last_width", 1), (right_at, width, mask))
+        after = self.block
+        self.branch(end)
+        self.begin(end)
+        results = self._phis(running, before)
         self._continue(results, added, after)
         return results
 
-    def add_columns(self, name: str) -> None:
+    def write_columns(self, name: str) -> str:
         """left: `height` columns of one panel left_width wide, from the first row on.
 
         Arguments: depth, left, left_width, right, width, start, out.
         """
-        pointer = self.pointer
-        kinds = [INTEGER, pointer, INTEGER, pointer, INTEGER, pointer, pointer]
-        builder, (depth, left, left_width, right, width, start, out) = self.function(name, kinds)
-        width, mask = self._width(builder, width)
-        sums = self._begin(builder, start, width, mask)
-        sums, _ = self._accumulate(builder, sums, depth, (left, INTEGER(1), left_width), (right, width, mask))
-        self._finish(builder, sums, out, width, mask)
+        width, mask = self._width("%width")
+        sums = self._begin("%start", width, mask)
+        sums, _ = self._accumulate(sums, "%depth", ("%left", 1, "%left_width"), ("%right", width, mask))
+        self._finish(sums, width, mask)
+        arguments = "i64 %depth, ptr %left, i64 %left_width, ptr %right, i64 %width, ptr %start, ptr %out"
+        return self.text(name, [arguments])
 
-    def _width(self, builder: ir.IRBuilder, given: ir.Value) -> tuple[ir.Value, ir.Value | None]:
+    def _width(self, given: Value) -> tuple[Value, Value | None]:
         if not self.masked:
-            return INTEGER(self.vectors * self.lanes), None
-        return given, self.first_lanes(builder, builder.sub(given, INTEGER((self.vectors - 1) * self.lanes)))
+            return self.vectors * self.lanes, None
+        return given, self.first_lanes(self.operation("sub", given, (self.vectors - 1) * self.lanes))
 
-    def _row(self, builder: ir.IRBuilder, at: ir.Value, mask: ir.Value | None) -> Iterator[Any]:
+    def _row(self, at: Value, mask: Value | None) -> Iterator[tuple[Value, Value | None]]:
         """Where each vector of a row is, and its mask."""
         for v in range(self.vectors):
-            yield builder.gep(at, [INTEGER(v * self.lanes)]), mask if v == self.vectors - 1 else None
+            yield self.place(at, v * self.lanes), mask if v == self.vectors - 1 else None
 
-    def _phi(self, builder: ir.IRBuilder, value: ir.Value, before: ir.Block, kind: ir.Type) -> ir.PhiInstr:
-        phi = builder.phi(kind)
-        phi.add_incoming(value, before)
-        return phi
-
-    def _phis(self, builder: ir.IRBuilder, sums: Sums, before: ir.Block) -> Sums:
-        return [[self._phi(builder, value, before, self.vector) for value in row] for row in sums]
+    def _phis(self, sums: Sums, before: str) -> Sums:
+        return [[self.phi(self.vector, value, before) for value in row] for row in sums]
 
     @staticmethod
-    def _continue(phis: Sums, sums: Sums, block: ir.Block) -> None:
+    def _continue(phis: Sums, sums: Sums, block: str) -> None:
         for phi_row, row in zip(phis, sums, strict=True):
             for phi, value in zip(phi_row, row, strict=True):
-                phi.add_incoming(value, block)
+                phi.sources.append((value, block))
 
-    def _begin(self, builder: ir.IRBuilder, start: ir.Value, stride: ir.Value, mask: ir.Value | None) -> Sums:
+    def _begin(self, start: str, stride: Value, mask: Value | None) -> Sums:
         """Rows of `start`, or zeros where there is none."""
-        given, begin = builder.append_basic_block("given"), builder.append_basic_block("begin")
-        sums = [[self.zero] * self.vectors for _ in range(self.height)]
-        entry = builder.block
-        is_none = builder.icmp_signed("==", builder.ptrtoint(start, INTEGER), INTEGER(0))
-        builder.cbranch(is_none, begin, given)
-        builder.position_at_end(given)
-        rows = [builder.gep(start, [builder.mul(INTEGER(r), stride)]) for r in range(self.height)]
-        loaded = [[self.load(builder, *place) for place in self._row(builder, row, mask)] for row in rows]
-        builder.branch(begin)
-        builder.position_at_end(begin)
-        phis = self._phis(builder, sums, entry)
+        entry, given, begin = self.block, self.new_block("given"), self.new_block("begin")
+        self.choose(self.give(f"icmp eq ptr {start}, null"), begin, given)
+        self.begin(given)
+        rows = [self.place(start, self.operation("mul", r, stride)) for r in range(self.height)]
+        loaded = [[self.load(*place) for place in self._row(row, mask)] for row in rows]
+        self.branch(begin)
+        self.begin(begin)
+        phis = self._phis([["zeroinitializer"] * self.vectors for _ in rows], entry)
         self._continue(phis, loaded, given)
         return phis
 
     def _accumulate(
-        self,
-        builder: ir.IRBuilder,
-        sums: Sums,
-        depth: ir.Value,
-        left: tuple[ir.Value, ir.Value, ir.Value],
-        right: tuple[ir.Value, ir.Value, ir.Value | None],
-    ) -> tuple[Sums, ir.Value]:
+        self, sums: Sums, depth: Value, left: tuple[Value, Value, Value], right: tuple[Value, Value, Value | None]
+    ) -> tuple[Sums, str]:
         """Add `depth` terms, at least one; left: where, the strides of rows and of terms; right: where, width, mask."""
         (left_at, row_stride, step), (right_at, width, mask) = left, right
-        before, loop, after = builder.block, builder.append_basic_block("term"), builder.append_basic_block("terms")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = self._phi(builder, INTEGER(0), before, INTEGER)
-        at_left = self._phi(builder, left_at, before, self.pointer)
-        at_right = self._phi(builder, right_at, before, self.pointer)
-        running = self._phis(builder, sums, before)
-        terms = [self.load(builder, *place) for place in self._row(builder, at_right, mask)]
+        before, loop, after = self.block, self.new_block("term"), self.new_block("terms")
+        self.branch(loop)
+        self.begin(loop)
+        k = self.phi("i64", 0, before)
+        at_left, at_right = self.phi("ptr", left_at, before), self.phi("ptr", right_at, before)
+        running = self._phis(sums, before)
+        terms = [self.load(*place) for place in self._row(at_right, mask)]
         added: Sums = []
         for r in range(self.height):
-            offset = builder.mul(INTEGER(r), row_stride) if r else INTEGER(0)
-            factor = self.splat(builder, builder.load(builder.gep(at_left, [offset]), align=self.size))
-            added.append([self._multiply_add(builder, factor, term, running[r][v]) for v, term in enumerate(terms)])
-        next_k, next_right = builder.add(k, INTEGER(1)), builder.gep(at_right, [width])
-        k.add_incoming(next_k, loop)
-        at_left.add_incoming(builder.gep(at_left, [step]), loop)
-        at_right.add_incoming(next_right, loop)
+            place = self.place(at_left, self.operation("mul", r, row_stride))
+            factor = self.splat(self.real, self.give(f"load {self.real}, ptr {place}, align {self.size}"))
+            added.append([self._multiply_add(factor, term, running[r][v]) for v, term in enumerate(terms)])
+        next_k, next_right = self.operation("add", k, 1), self.place(at_right, width)
+        for phi, value in ((k, next_k), (at_left, self.place(at_left, step)), (at_right, next_right)):
+            phi.sources.append((value, loop))
         self._continue(running, added, loop)
-        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
-        builder.position_at_end(after)
+        self.choose(self.is_true("slt", next_k, depth), loop, after)
+        self.begin(after)
         return added, next_right
 
-    @staticmethod
-    def _multiply_add(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        return builder.fadd(z, builder.fmul(x, y, flags=("contract",)), flags=("contract",))
+    def _multiply_add(self, x: Value, y: Value, z: Value) -> str:
+        product = self.give(f"fmul contract {self.vector} {x}, {y}")
+        return self.give(f"fadd contract {self.vector} {z}, {product}")
 
-    def _finish(self, builder: ir.IRBuilder, sums: Sums, out: ir.Value, width: ir.Value, mask: ir.Value | None) -> None:
+    def _finish(self, sums: Sums, width: Value, mask: Value | None) -> None:
         for r, row in enumerate(sums):
-            at = builder.gep(out, [builder.mul(INTEGER(r), width)])
-            for value, (place, part) in zip(row, self._row(builder, at, mask), strict=True):
-                self.store(builder, value, place, part)
-        builder.ret_void()
+            at = self.place("%out", self.operation("mul", r, width))
+            for value, place in zip(row, self._row(at, mask), strict=True):
+                self.store(value, *place)
+        self.do("ret void")
 
 
-def _add_transpose(made: ir.Module, real_bits: int) -> None:
-    """to[c, r] = from[r, c] for at most as many rows and columns as a vector has lanes.
+class Transpose(Vectors):
+    """to[c, r] = from[r, c] for at most as many rows and columns as a vector has lanes."""
 
-    Arguments: from, from_stride, to, to_stride, rows, columns.
-    """
-    kit = Vectors(made, real_bits)
-    pointer, lanes = kit.real.as_pointer(), kit.lanes
-    kinds = [pointer, INTEGER, pointer, INTEGER, INTEGER, INTEGER]
-    builder, (source, source_stride, to, to_stride, n_rows, n_columns) = kit.function("transpose", kinds)
-    nothing = ir.Constant(kit.mask, [0] * lanes)
+    def write(self) -> str:
+        """Arguments: from, from_stride, to, to_stride, rows, columns."""
+        rows = [self.load(*place) for place in self._places("%from", "%from_stride", "%rows", "%columns")]
+        step = self.lanes // 2
+        while step:
+            rows = self._exchange(rows, step)
+            step //= 2
+        for row, place in zip(rows, self._places("%to", "%to_stride", "%columns", "%rows"), strict=True):
+            self.store(row, *place)
+        self.do("ret void")
+        arguments = "ptr %from, i64 %from_stride, ptr %to, i64 %to_stride, i64 %rows, i64 %columns"
+        return self.text("transpose", [arguments])
 
-    def each(count: ir.Value, other: ir.Value, at: ir.Value, stride: ir.Value, use: Callable[..., Any]) -> list[Any]:
-        mask = kit.first_lanes(builder, other)
-        places = [builder.gep(at, [builder.mul(INTEGER(k), stride)]) for k in range(lanes)]
-        masks = [builder.select(builder.icmp_signed("<", INTEGER(k), count), mask, nothing) for k in range(lanes)]
-        return [use(k, place, part) for k, (place, part) in enumerate(zip(places, masks, strict=True))]
+    def _places(self, at: str, stride: str, count: str, length: str) -> Iterator[tuple[str, str]]:
+        """Each row's place, and its mask: nothing of those beyond `count`."""
+        mask = self.first_lanes(length)
+        for k in range(self.lanes):
+            is_there = self.is_true("slt", k, count)
+            part = self.give(f"select i1 {is_there}, {self.mask} {mask}, {self.mask} zeroinitializer")
+            yield self.place(at, self.operation("mul", k, stride)), part
 
-    rows = each(n_rows, n_columns, source, source_stride, lambda k, place, mask: kit.load(builder, place, mask))
-    step = lanes // 2
-    while step:
-        rows = _exchange(builder, rows, step)
-        step //= 2
-    each(n_columns, n_rows, to, to_stride, lambda k, place, mask: kit.store(builder, rows[k], place, mask))
-    builder.ret_void()
+    def _exchange(self, rows: list[str], step: int) -> list[str]:
+        """Of each square of 2 by 2 blocks of that size, the two off the diagonal change places."""
+        lanes = self.lanes
+        upper = [k if k & step == 0 else lanes + k - step for k in range(lanes)]
+        lower = [k + step if k & step == 0 else lanes + k for k in range(lanes)]
+        changed = list(rows)
+        for k in range(lanes):
+            if k & step == 0:
+                changed[k] = self._shuffle(rows[k], rows[k + step], upper)
+                changed[k + step] = self._shuffle(rows[k], rows[k + step], lower)
+        return changed
 
-
-def _exchange(builder: ir.IRBuilder, rows: list[ir.Value], step: int) -> list[ir.Value]:
-    """Of each square of 2 by 2 blocks of that size, the two off the diagonal change places."""
-    lanes = len(rows)
-    upper = [k if k & step == 0 else lanes + k - step for k in range(lanes)]
-    lower = [k + step if k & step == 0 else lanes + k for k in range(lanes)]
-    kind = ir.VectorType(INDEX, lanes)
-    changed = list(rows)
-    for k in range(lanes):
-        if k & step == 0:
-            changed[k] = builder.shuffle_vector(rows[k], rows[k + step], ir.Constant(kind, upper))
-            changed[k + step] = builder.shuffle_vector(rows[k], rows[k + step], ir.Constant(kind, lower))
-    return changed
+    def _shuffle(self, x: str, y: str, places: Sequence[int]) -> str:
+        chosen = ", ".join(f"i32 {place}" for place in places)
+        return self.give(f"shufflevector {self.vector} {x}, {self.vector} {y}, <{self.lanes} x i32> <{chosen}>")
