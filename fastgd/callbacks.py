@@ -859,13 +859,18 @@ class ProgressBar(Callback):
     SHARE_OF_TIME = 0.005
 
     def __init__(self, console: Any = None) -> None:
-        self.rich = import_optional("rich.progress", "fg.ProgressBar")
+        self._rich()
         self.console = console
         self.clock: Callable[[], float] = time.perf_counter
         self.bar: Any = None
 
+    @staticmethod
+    def _rich() -> Any:
+        """The library; not kept, since callbacks are copied with the estimators they are parameters of."""
+        return import_optional("rich.progress", "fg.ProgressBar")
+
     def on_train_begin(self) -> None:
-        rich, progress = self.rich, self.progress
+        rich = self._rich()
         columns = (
             rich.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             rich.BarColumn(),
@@ -873,10 +878,13 @@ class ProgressBar(Callback):
             rich.TimeRemainingColumn(),
         )
         self.bar = rich.Progress(*columns, console=self.console, auto_refresh=False)
-        steps = progress.epochs * progress.steps_per_epoch
-        self.task = self.bar.add_task("", total=steps, **self._fields())
+        self.task = self.bar.add_task("", total=self._all_steps(), **self._fields())
         self.next = 0.0
         self.bar.start()
+
+    def _all_steps(self) -> int | None:
+        """Unknown in the first pass over blocks."""
+        return self.progress.epochs * self.progress.steps_per_epoch or None
 
     def _fields(self) -> dict[str, Any]:
         progress, last = self.progress, self.model.history.last()
@@ -895,7 +903,7 @@ class ProgressBar(Callback):
     def _draw(self) -> None:
         progress, start = self.progress, self.clock()
         done = progress.epochs_done * progress.steps_per_epoch + progress.step
-        self.bar.update(self.task, completed=done, **self._fields())
+        self.bar.update(self.task, completed=done, total=self._all_steps(), **self._fields())
         self.bar.refresh()
         now = self.clock()
         self.next = now + (now - start) / self.SHARE_OF_TIME
@@ -1000,22 +1008,28 @@ class TensorBoard(Callback):
     >>> history = model.fit([[0.0]], [1.0], callbacks=[fg.TensorBoard("logs/first")])  # doctest: +SKIP
     """
 
+    MODULES = ("summary.writer.event_file_writer", "compat.proto.event_pb2", "compat.proto.summary_pb2")
+
     def __init__(self, log_dir: str | os.PathLike[str] = "logs") -> None:
-        what = "fg.TensorBoard"
-        self.writers = import_optional("tensorboard.summary.writer.event_file_writer", what)
-        self.events = import_optional("tensorboard.compat.proto.event_pb2", what)
-        self.summaries = import_optional("tensorboard.compat.proto.summary_pb2", what)
+        for name in self.MODULES:
+            self._module(name)
         self.log_dir = os.fspath(log_dir)
         self.writer: Any = None
 
+    @staticmethod
+    def _module(name: str) -> Any:
+        """A part of the library; not kept, since callbacks are copied with the estimators they are parameters of."""
+        return import_optional(f"tensorboard.{name}", "fg.TensorBoard")
+
     def on_train_begin(self) -> None:
-        self.writer = self.writers.EventFileWriter(self.log_dir)
+        self.writer = self._module(self.MODULES[0]).EventFileWriter(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         rate = self.model.optimizer.learning_rate_at(max(1, self.model.n_optimizer_steps_done))
         values = logs if math.isnan(rate) else {**logs, "learning_rate": rate}
-        each = [self.summaries.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        event = self.events.Event(wall_time=time.time(), step=epoch, summary=self.summaries.Summary(value=each))
+        events, summaries = (self._module(name) for name in self.MODULES[1:])
+        each = [summaries.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        event = events.Event(wall_time=time.time(), step=epoch, summary=summaries.Summary(value=each))
         self.writer.add_event(event)
         self.writer.flush()
 

@@ -156,6 +156,7 @@ def diagnose(
     >>> fg.diagnose(model, X, X).remarks
     {'learning rate too low': 'with 1e-09 the next step changes no weights by a millionth, unless all is learnt'}
     """
+    model, X = model._as_it_learns(X)
     loss, gradients = model.loss_and_gradients(X, y, sample_weight)
     before, after = model.get_weights(), _after_a_step(model, X, y, sample_weight)
     layers, place = [], 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checkpoint.container import Container
 from .errors import refusal
 from .layers import BatchNorm, Dense
 from .model import Sequential
@@ -28,24 +29,24 @@ def load(
     optimizer: str | Optimizer | None = None,
     backend: str | None = None,
     max_bytes: int = 1 << 32,
-) -> Sequential:
-    """Read a model that `Sequential.save` has written.
+) -> Sequential | Any:
+    """Read what `Sequential.save`, or `save` of an estimator of `fastgd.sklearn`, has written.
 
-    Needs the safetensors library: ``pip install "fastgd[io]"``.
+    Needs the safetensors library: ``pip install "fastgd[io]"``; for an estimator scikit-learn, too.
 
     Parameters
     ----------
     path : path
     optimizer : str or Optimizer, optional
-        In place of the one in the file, whose state it takes over; for a learning rate that is a function.
-    backend : {"cython", "numpy"}, optional
-        In place of the one in the file.
+        Of a model: in place of the one in the file, whose state it takes over; for a learning rate that is a function.
+    backend : {"cython", "numba", "numpy"}, optional
+        Of a model: in place of the one in the file.
     max_bytes : int
         The largest file to read.
 
     Returns
     -------
-    Sequential
+    Sequential or estimator
         As it was saved: it predicts the same bits, and trains on to the same bits as the one that was saved.
 
     Raises
@@ -57,19 +58,32 @@ def load(
         If the file is of another program, damaged, larger than `max_bytes` or of a later format; if it has keys,
         shapes, dtypes or numbers that cannot be; if it says that there was a function, or something of your own that
         is not declared in this process.
+    TypeError
+        If `optimizer` or `backend` is given for an estimator, which has parameters of its own.
 
     Notes
     -----
     Nothing in the file is executed, and no name in it is imported: it is numbers, and names of fastgd's own classes.
     Everything is checked before memory is taken for a tensor.
 
+    A model that was saved in the midst of ``fit(standardize=True)`` takes X as it is, as any other; only
+    ``fit(resume_from=)`` goes on exactly where it was.
+
     Examples
     --------
     >>> import fastgd as fg
     >>> model = fg.load("model.safetensors")  # doctest: +SKIP
     """
+    container = Container(path, max_bytes)
     given = {name: value for name, value in (("optimizer", optimizer), ("backend", backend)) if value is not None}
-    return Sequential._load(path, max_bytes, given)
+    if "estimator" not in container.described:
+        return Sequential._load(container, given)
+    for name, value in given.items():
+        expected, remedy = "None for an estimator", "load it, and set_params(solver=...) before the next fit"
+        raise TypeError(refusal(name, repr(value), expected, remedy))
+    from .sklearn.saving import read_estimator
+
+    return read_estimator(container)
 
 
 # -------------------------------------------------------------------------------------------------------- PyTorch

@@ -8,7 +8,6 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,9 +16,9 @@ from ._formula import LOSSES, Loss, OptimizerRule
 from ._kernels import DenseSpec, DropoutSpec, Network, SparseRows, StepSpec, get_backend
 from ._kernels.random import INITIAL_WEIGHTS_STREAM
 from .errors import NotBuiltError, refusal
+from .fitting import Fit
 from .inputs import (
     Rows,
-    read_batch_size,
     read_count,
     read_dtype,
     read_features,
@@ -28,24 +27,24 @@ from .inputs import (
     read_output,
     read_seed,
     read_targets,
-    read_verbose,
     read_weight_arrays,
     read_weights,
     spelled,
 )
-from .layers import BatchNorm, Dense, Dropout, Layer, read_layers, read_penalty
+from .layers import BatchNorm, Dense, Layer, Softmax, read_layers, read_penalty
 from .methods import Method, resolve
 from .optimizers import Optimizer
 from .penalties import Penalty
-from .standardization import Standardization
-from .streams import Blocks, StreamRun, is_stream
+from .standardization import Standardization, refolded
+from .streams import is_stream
 from .threads import FLOPS_OF_CALL, choose
-from .training import Counters, History, Hooks, Plan, Run, StepScalars, WholeRun, divergence
+from .training import Counters, History, StepScalars, divergence
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ._checkpoint.file import Layout, Reader
+    from ._checkpoint.container import Container, Expected
+    from ._checkpoint.model import Layout, Reader
     from ._kernels import Array
     from .callbacks import Callback, CallbackList
     from .export.predictor import Predictor
@@ -65,7 +64,7 @@ class Sequential:
 
     Parameters
     ----------
-    layers : sequence of Dense, Dropout, BatchNorm and LayerNorm
+    layers : sequence of Dense, Dropout, BatchNorm, LayerNorm and Softmax
         The last one is Dense.
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
@@ -147,9 +146,10 @@ class Sequential:
         """As before any `build`."""
         self._retire()
         self._network: Network | None = None
-        # With the averages of the weights, if there are any, as of that step.
-        self._averaged: Network | None = None
-        self._averaged_at = -1
+        # With averages of the weights, or with weights for raw columns while standardised ones are learnt from; as of
+        # that step.
+        self._answering: Network | None = None
+        self._answering_at = -1
         self._n_inputs = 0
         self._flops_per_row = 0.0
         self._counted = Counters()
@@ -157,6 +157,8 @@ class Sequential:
         self.history = History()
         self.stop_training = False
         self._hooks: CallbackList | None = None
+        # What the weights are for, while a fit learns from standardised columns.
+        self._standardization: Standardization | None = None
         # The two sums of a single step, and the same memory as Python reads it fastest.
         self._step_sums = np.zeros((1, 2))
         self._step_view: Any = self._step_sums.reshape(-1).data
@@ -389,18 +391,19 @@ class Sequential:
             slots = network.get_slots()
             slots[len(self._optimizer.initial_states())] = network.get_weights()
             network.set_slots(slots)
-            self._averaged_at = -1
 
     def _take(self, network: Network, n_inputs: int) -> None:
         self._network = network
         self._n_inputs = n_inputs
         self._flops_per_row = self._flops_forward(n_inputs)
-        self._averaged = None
-        if self._optimizer.averages:
-            self._averaged = self._backend.Network(n_inputs, self._specs, self._loss, None, self._dtype)
-            self._averaged_at = -1
+        self._answering = self._new_answering(n_inputs) if self._optimizer.averages else None
+        self._answering_at = -1
         # Of each layer's output.
         self._widths = [layer.n_outputs(width) for layer, width in self._with_widths(n_inputs)]
+
+    def _new_answering(self, n_inputs: int) -> Network:
+        """A network that predicts, and has weights that are made of those of the one that learns."""
+        return self._backend.Network(n_inputs, self._specs, self._loss, None, self._dtype)
 
     def _flops_forward(self, n_inputs: int) -> float:
         """Of one row: a multiplication and an addition for each weight. As much again for each of the two gradients."""
@@ -421,15 +424,24 @@ class Sequential:
         return self._network
 
     def _asked(self) -> Network:
-        """The network that answers: that of the averages where weights are averaged."""
+        """The network that answers: with averages, or for raw columns, where these are not the weights that learn."""
         network = self._built()
-        if self._averaged is None:
+        if self._answering is None:
             return network
-        if self._averaged_at != self._counters.steps:
-            self._averaged.set_weights(network.get_slots()[len(self._optimizer.initial_states())])
-            self._averaged.set_statistics(network.get_statistics())
-            self._averaged_at = self._counters.steps
-        return self._averaged
+        if self._answering_at != self._counters.steps:
+            self._answering.set_weights(self._answering_weights(network))
+            self._answering.set_statistics(network.get_statistics())
+            self._answering_at = self._counters.steps
+        return self._answering
+
+    def _answering_weights(self, network: Network) -> list[Array]:
+        if self._standardization is not None:
+            return refolded(network.get_weights(), self._standardization.folded)
+        return network.get_slots()[len(self._optimizer.initial_states())]
+
+    def _shown(self) -> Network:
+        """The network with the weights that `get_weights` gives: for X as it is, whatever is learnt from."""
+        return self._built() if self._standardization is None else self._asked()
 
     def get_weights(self, *, averaged: bool = False) -> list[Array]:
         """Copies of all weights.
@@ -451,7 +463,7 @@ class Sequential:
         ------
         NotBuiltError
         """
-        network = self._asked() if read_flag("averaged", averaged) else self._built()
+        network = self._asked() if read_flag("averaged", averaged) else self._shown()
         return self._in_order(network.get_weights(), network.get_statistics())
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
@@ -474,8 +486,12 @@ class Sequential:
         shapes = self._weight_shapes()
         arrays = read_weight_arrays(weights, shapes, self._dtype, self._backend.first_nonfinite)
         of_batches = [name.startswith(("mean", "variance")) for name in shapes]
-        network.set_weights([array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered])
+        learnt = [array for array, gathered in zip(arrays, of_batches, strict=True) if not gathered]
+        if self._standardization is not None:
+            learnt = refolded(learnt, self._standardization.unfolded)
+        network.set_weights(learnt)
         network.set_statistics([array for array, gathered in zip(arrays, of_batches, strict=True) if gathered])
+        self._answering_at = -1
         self._restart_average(network)
         self._counters.unfinished = None
 
@@ -524,7 +540,7 @@ class Sequential:
         metrics : list of str, Metric, scorer or callable, optional
             What the history gets beside the loss, of the rows and of the validation data, after each epoch: names and
             objects of `fastgd.metrics`, scikit-learn's scorers or their names, functions of ``(y, prediction)``. Costs
-            a forward pass over each.
+            a forward pass over each. With blocks, which go by once an epoch, of the validation data alone.
         callbacks : list of Callback, optional
             Told of the course of training, which they may stop or steer; see `fastgd.callbacks`.
         resume_from : path, optional
@@ -561,10 +577,14 @@ class Sequential:
 
         Blocks are read ahead in a thread of their own, so that each has to be made of arrays of its own; up to three
         are in memory at a time. Batches do not reach over the end of a block. Rows are shuffled within their block, in
-        an order that depends on `seed` and the numbers of epoch and block. Class weights have to be given as a dict.
+        an order that depends on `seed` and the numbers of epoch and block; a source that has a method `in_order`, as
+        `fastgd.streams.ParquetFolder` has, is gone through in another order each epoch. Class weights have to be given
+        as a dict. A fit that is resumed reads, but does not learn from, what it has learnt from before; after Ctrl-C, a
+        further fit begins a new pass, since its blocks may be others.
 
         With `standardize`, penalties are of the weights for standardised columns. The variance is that of the rows
-        there are, each with its sample weight; a constant column keeps its scale.
+        there are, each with its sample weight; a constant column keeps its scale. To callbacks the model shows weights
+        for X as it is, as at the end; what is saved meanwhile has the means and deviations, and is resumed with these.
 
         ``fit(epochs=2)`` does the same, to the bit, as ``fit(epochs=1)`` twice. An optimizer that needs all rows at
         once, such as `LBFGS`, begins anew in each `fit`, and ends it when it has converged.
@@ -577,52 +597,23 @@ class Sequential:
         >>> round(history.history["loss"][-1], 6)
         0.0
         """
-        n_epochs = read_count("epochs", epochs, "pass epochs=1")
-        verbose, shuffle = read_verbose(verbose), read_flag("shuffle", shuffle)
-        found = self._read_standardize(standardize)
-        if found is not None or is_stream(X, y):
-            self._refuse_hooks(callbacks, resume_from)
-        if is_stream(X, y):
-            self._refuse_whole(sample_weight, class_weight, metrics)
-            blocks = Blocks(X)
-            blocks.check_passes(n_epochs + (found is not None))
-            built_before = self._network is not None
-            stream = self._stream_run(blocks, batch_size, shuffle, class_weight, validation_data, found)
-            stream.verbose = verbose
-            self.history = stream.history
-            with self._unfolded(found, built_before):
-                stream.epochs(n_epochs)
-            return stream.history
-        rows = self._read_rows(X, y, sample_weight, class_weight)
-        batch_size = self._read_batches(batch_size, len(rows))
-        validation = self._read_validation(validation_data, rows.X.shape[1])
-        measures = self._read_metrics(metrics)
-        hooks = self._read_hooks(callbacks, verbose)
-        path = self._read_resumption(resume_from)
-        built_before = self._network is not None
-        if found is not None:
-            found.add(self._dense(rows.X), rows.weights)
-            rows = self._standardized(rows, found)
-            validation = None if validation is None else self._standardized(validation, found)
-        if path is not None:
-            self._resume(path, rows, (len(rows), batch_size, shuffle), hooks)
-        else:
-            if self._network is None:
-                self.build(rows.X.shape[1])
-            self.history = History()
-        self._hooks, self.stop_training = hooks, False
-        run = self._run(rows, batch_size, shuffle, hooks or Hooks(), self._further(rows, validation, measures))
-        with self._unfolded(found, built_before):
-            self._train(run, n_epochs, hooks)
-        return self.history
-
-    def _read_hooks(self, callbacks: Any, verbose: int) -> CallbackList | None:
-        """The callbacks of a fit; without any, their module is not imported."""
-        if callbacks is None and not verbose:
-            return None
-        from .callbacks import CallbackList, EpochLines, read_callbacks
-
-        return CallbackList([*read_callbacks(callbacks), *([EpochLines()] if verbose else [])], self)
+        fit = Fit(
+            self,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            standardize=standardize,
+            metrics=metrics,
+            callbacks=callbacks,
+            resume_from=resume_from,
+            verbose=verbose,
+        )
+        try:
+            return fit.on_blocks(X, sample_weight) if is_stream(X, y) else fit.on_arrays(X, y, sample_weight)
+        finally:
+            self._fold()
 
     def _read_metrics(self, given: Any) -> dict[str, Measure]:
         """The metrics by name; without any, their module is not imported."""
@@ -632,29 +623,13 @@ class Sequential:
 
         return read_metrics(given, self._loss_for_use())
 
-    def _further(
-        self, rows: Rows, validation: Rows | None, measures: dict[str, Measure]
-    ) -> Callable[[], dict[str, float]] | None:
-        """What the history gets after each epoch beside the loss."""
-        if validation is None and not measures:
-            return None
-
-        def further() -> dict[str, float]:
-            values = self._measured(rows, measures)
-            if validation is not None:
-                told = self._evaluate(validation) | self._measured(validation, measures)
-                values |= {f"val_{name}": value for name, value in told.items()}
-            return values
-
-        return further
-
-    def _measured(self, rows: Rows, measures: dict[str, Measure]) -> dict[str, float]:
+    def _measured(self, rows: Rows, measures: dict[str, Measure], network: Network) -> dict[str, float]:
         """Metrics of the rows, by name."""
         if not measures:
             return {}
         from .metrics import Outcome
 
-        network, last = self._asked(), len(self._layers) - 1
+        last = len(self._layers) - 1
         predictions = np.empty((len(rows), self._n_outputs), self._dtype)
         for piece in self._pieces(rows.X):
             X = rows.X[piece]
@@ -663,197 +638,33 @@ class Sequential:
         outcome = Outcome.of_rows(rows, predictions, self._loss_for_use())
         return {name: measure(outcome) for name, measure in measures.items()}
 
-    @staticmethod
-    def _train(run: Run | WholeRun, n_epochs: int, hooks: CallbackList | None) -> None:
-        """Go through the epochs that are left, with callbacks told of the beginning and the end."""
-        run.progress.epochs = n_epochs
-        remaining = n_epochs - run.progress.epochs_done
-        if hooks is None:
-            run.epochs(remaining)
+    # ------------------------------------------------------------------------------------------ standardised columns
+    def _standardize(self, found: Standardization, unfold: bool) -> None:
+        """Have weights for standardised columns until `_fold`, and answer for X as it is."""
+        if found is self._standardization:
             return
-        try:
-            hooks.begin(run.progress)
-            run.epochs(remaining)
-            hooks.end()
-        finally:
-            hooks.close()
-
-    def _read_resumption(self, given: Any) -> str | None:
-        """The file to go on from, if it is there already."""
-        if given is None:
-            return None
-        if isinstance(self._optimizer, Method):
-            got = f"a model with {self._optimizer!r}, which begins anew in each fit"
-            expected, remedy = "an optimizer that makes single steps", "use fg.Adam(), or fg.load(path) and then fit"
-            raise ValueError(refusal("resume_from", got, expected, remedy))
-        path = os.fspath(given)
-        return path if os.path.exists(path) else None
-
-    # ---------------------------------------------------------------------------------------- blocks, standardisation
-    def _stream_run(
-        self,
-        blocks: Blocks,
-        batch_size: Any,
-        shuffle: bool,
-        class_weight: Any,
-        validation_data: Any,
-        found: Standardization | None,
-    ) -> StreamRun:
-        """A run over blocks, after a pass to standardise their columns if that is wanted; the first block builds."""
-        if batch_size == "auto":
-            size: int | None = 32
-        else:
-            remedy = "pass batch_size=32, or None for whole blocks"
-            size = None if batch_size is None else read_count("batch_size", batch_size, remedy)
-        if size is not None:
-            self._refuse_single_rows(size)
-
-        def read(block: tuple[Any, ...], number: int) -> Rows:
-            X, y, weights = block
-            rows = self._read_rows(X, y, weights, class_weight, f"block {number} ")
-            if self._network is None:
-                self._read_validation(validation_data, rows.X.shape[1])
-                self.build(rows.X.shape[1])
-                self.history = run.history
-            return rows
-
-        run = StreamRun(
-            network=self._built,
-            backend=self._backend,
-            scalars=lambda: self._scalars,
-            blocks=blocks,
-            read=lambda block, number: self._standardized(read(block, number), found),
-            flops=lambda rows: self._flops(rows.X),
-            batch_size=size,
-            shuffle=shuffle,
-            seed=self._seed,
-            n_threads=self._n_threads,
-            counters=lambda: self._counters,
-        )
-        if self._network is not None:
-            self._read_validation(validation_data, self._n_inputs)
-        if found is not None:
-            for number, block in enumerate(blocks, 1):
-                rows = read(block, number)
-                found.add(self._dense(rows.X), rows.weights)
-        if validation_data is not None:
-
-            def validate() -> dict[str, float]:
-                validation = self._read_validation(validation_data, self._n_inputs)
-                assert validation is not None
-                told = self._evaluate(self._standardized(validation, found))
-                return {f"val_{name}": value for name, value in told.items()}
-
-            run.validate = validate
-        return run
-
-    @staticmethod
-    def _refuse_hooks(callbacks: Any, resume_from: Any) -> None:
-        """What looks at a fit from outside would see weights for standardised columns, or half a pass."""
-        for name, given in (("callbacks", callbacks), ("resume_from", resume_from)):
-            if given is not None:
-                expected = "None where blocks or standardised columns are learnt from"
-                raise ValueError(refusal(name, repr(given), expected, "pass arrays, standardised before"))
-
-    def _refuse_whole(self, sample_weight: Any, class_weight: Any, metrics: Any) -> None:
-        """What needs all rows at once does not go with blocks."""
-        if len(metrics):
-            expected = "none: they are of all rows at once"
-            raise ValueError(refusal("metrics", repr(metrics), expected, "pass validation_data instead"))
-        if isinstance(self._optimizer, Method):
-            name = type(self._optimizer).__name__
-            expected = f"arrays: {name} needs all rows at once"
-            raise TypeError(refusal("X", "blocks", expected, "use fg.Adam(), or pass X and y whole"))
-        if sample_weight is not None:
-            expected = "None: blocks bring their weights along"
-            raise TypeError(refusal("sample_weight", "one for all blocks", expected, "yield (X, y, sample_weight)"))
-        if isinstance(class_weight, str):
-            expected = "a dict: how often classes occur is known at the end only"
-            raise TypeError(refusal("class_weight", repr(class_weight), expected, "pass for example {0: 1.0, 1: 5.0}"))
-
-    def _read_standardize(self, given: Any) -> Standardization | None:
-        if not read_flag("standardize", given):
-            return None
-        if not isinstance(self._layers[0], Dense):
-            expected = f"False: the first layer is {self._layers[0]!r}, and only a Dense one can be folded into"
-            raise ValueError(refusal("standardize", "True", expected, "standardise X yourself"))
-        if self._layers[0].constraint is not None or self._optimizer.averages:
-            expected = "False: averages and constraints are of the weights that are learnt, not of folded ones"
-            raise ValueError(refusal("standardize", "True", expected, "standardise X yourself"))
-        return Standardization()
-
-    def _dense(self, X: Array | SparseRows) -> Array:
-        """Rows that can be standardised."""
-        if isinstance(X, SparseRows):
-            expected = "False for sparse rows: less its mean, a column has no zeros left"
-            remedy = "scale X yourself, for example with scikit-learn's MaxAbsScaler"
-            raise ValueError(refusal("standardize", "True", expected, remedy))
-        return X
-
-    def _standardized(self, rows: Rows, found: Standardization | None) -> Rows:
-        if found is None:
-            return rows
-        return Rows(found.standardized(self._dense(rows.X), self._dtype), rows.targets, rows.weights)
-
-    @contextmanager
-    def _unfolded(self, found: Standardization | None, built_before: bool) -> Iterator[None]:
-        """Weights for standardised columns meanwhile; those that are new are meant for such columns."""
-        if found is None:
-            yield
-            return
-        if built_before:
-            self._refold(found.unfolded)
-        try:
-            yield
-        finally:
-            self._refold(found.folded)
-
-    def _refold(self, fold: Callable[[Array, Array], tuple[Array, Array]]) -> None:
+        self._fold()
         network = self._built()
-        W, b, *others = network.get_weights()
-        network.set_weights([*fold(W, b), *others])
+        if unfold:
+            network.set_weights(refolded(network.get_weights(), found.unfolded))
+        self._standardization = found
+        self._answering, self._answering_at = self._new_answering(self._n_inputs), -1
 
-    def _read_batches(self, batch_size: Any, n_rows: int) -> int:
-        """Rows per step, which is all of them where the optimizer needs that."""
-        if not isinstance(self._optimizer, Method):
-            rows = read_batch_size(batch_size, n_rows)
-            self._refuse_single_rows(rows)
-            return rows
-        name = type(self._optimizer).__name__
-        for k, layer in enumerate(self._layers):
-            if isinstance(layer, Dense) and layer.constraint is not None:
-                expected = f"no constraint: {name} knows of none"
-                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, "use fg.Adam(), or leave it out"))
-            if isinstance(layer, (Dropout, BatchNorm)):
-                expected = f"layers by which the loss depends on weights and rows alone: {name} needs that"
-                remedy = "use fg.Adam(), or leave the layer out"
-                raise ValueError(refusal(f"layers[{k}]", repr(layer), expected, remedy))
-        rows = n_rows if batch_size == "auto" else read_batch_size(batch_size, n_rows)
-        if rows < n_rows:
-            expected = f"None or {n_rows}: {name} needs all rows at once"
-            raise ValueError(refusal("batch_size", str(rows), expected, "pass batch_size=None, or use fg.Adam()"))
-        return rows
+    def _fold(self) -> None:
+        """Have weights for X as it is again."""
+        if self._standardization is not None:
+            network, found = self._built(), self._standardization
+            self._standardization = self._answering = None
+            network.set_weights(refolded(network.get_weights(), found.folded))
 
-    def _run(
-        self,
-        rows: Rows,
-        batch_size: int,
-        shuffle: bool,
-        hooks: Hooks,
-        further: Callable[[], dict[str, float]] | None,
-    ) -> Run | WholeRun:
-        network, counters, history = self._built(), self._counters, self.history
-        if not isinstance(self._optimizer, Method):
-            flops = 3.0 * batch_size * self._flops(rows.X) / len(rows)
-            plan = Plan(batch_size, shuffle, self._seed, self._n_threads, flops, self._backend.permutation)
-            return Run(network, self._scalars, rows, plan, counters, history, hooks, further)
-
-        def loss() -> float:
-            return self._evaluate(rows)["loss"]
-
-        counters.unfinished = None
-        n_threads = self._team(3.0 * self._flops(rows.X))
-        return WholeRun(network, self._optimizer, rows, n_threads, loss, counters, history, hooks, further)
+    def _as_it_learns(self, X: npt.ArrayLike) -> tuple[Self, Any]:
+        """A model that takes what is learnt from, and these rows in that form; itself and X where that is the same."""
+        found = self._standardization
+        if found is None:
+            return self, X
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__() | {"standardization": None})
+        return twin, found.standardized(np.asarray(X), self._dtype)
 
     def _refuse_single_rows(self, batch_size: int) -> None:
         if batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self._layers):
@@ -956,21 +767,6 @@ class Sequential:
             remedy = f"begin with Dense, or make it dense: {name}.toarray()"
             raise TypeError(refusal(name, "a sparse matrix", expected, remedy))
         return features
-
-    def _read_validation(self, given: Any, n_inputs: int) -> Rows | None:
-        if given is None:
-            return None
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            got = f"{len(given)} items" if isinstance(given, (tuple, list)) else f"a {type(given).__name__}"
-            expected = "a tuple (X, y) or (X, y, sample_weight)"
-            raise TypeError(refusal("validation_data", got, expected, "pass validation_data=(X_val, y_val)"))
-        X, y, sample_weight = given if len(given) == 3 else (*given, None)
-        rows = self._read_rows(X, y, sample_weight, None, "validation ")
-        if rows.X.shape[1] != n_inputs:
-            expected = f"{n_inputs}, as many as X has"
-            remedy = "pass the same features in the same order"
-            raise ValueError(refusal("validation X", f"{rows.X.shape[1]} columns", expected, remedy))
-        return rows
 
     def _loss_for_use(self) -> Loss:
         if self._loss is None:
@@ -1107,12 +903,11 @@ class Sequential:
         >>> model.build(1).evaluate([[1.0], [2.0]], [1.0, 3.0])
         {'loss': 5.0}
         """
-        self._built()
-        rows, measures = self._read_rows(X, y, sample_weight, None), self._read_metrics(metrics)
-        return self._evaluate(rows) | self._measured(rows, measures)
-
-    def _evaluate(self, rows: Rows) -> dict[str, float]:
         network = self._asked()
+        rows, measures = self._read_rows(X, y, sample_weight, None), self._read_metrics(metrics)
+        return self._evaluate(rows, network) | self._measured(rows, measures, network)
+
+    def _evaluate(self, rows: Rows, network: Network) -> dict[str, float]:
         loss = total = correct = 0.0
         # Rows that are compared with each other stay together.
         whole = self._loss_for_use().compares_rows
@@ -1166,7 +961,7 @@ class Sequential:
         >>> model.loss_and_gradients([[2.0]], [3.0])
         (1.125, [array([[-3.]], dtype=float32), array([-1.5], dtype=float32)])
         """
-        network = self._built()
+        network = self._shown()
         rows = self._read_rows(X, y, sample_weight, None)
         n_threads = self._team(3.0 * self._flops(rows.X))
         loss, gradients = network.loss_and_gradients(
@@ -1279,7 +1074,8 @@ class Sequential:
         lines.append(
             f"{self._dtype}, backend {self.backend}, {self.n_epochs_done} epochs, {self.n_steps_done} steps done"
         )
-        if loss is not None and loss.link == self._last.activation.name != "linear":
+        applied = "softmax" if isinstance(self._layers[-1], Softmax) else self._last.activation.name
+        if loss is not None and loss.link == applied != "linear":
             lines.append(f"note: the loss applies {loss.link} to the output of a layer that has applied it already")
         print("\n".join(lines))
 
@@ -1334,18 +1130,39 @@ class Sequential:
         >>> model.save("model.safetensors")  # doctest: +SKIP
         """
         from . import __version__
-        from ._checkpoint.file import write
+        from ._checkpoint.container import write_container
+
+        write_container(os.fspath(path), *self._described(), __version__, "model.save")
+
+    def _described(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Itself as plain data and tensors, for a file."""
+        from ._checkpoint.model import describe
 
         self._built()
         callbacks = self._hooks.states() if self._hooks else []
-        write(os.fspath(path), self.__getstate__(), self._layout(self._n_inputs), callbacks, __version__)
+        return describe(self.__getstate__(), self._layout(self._n_inputs), callbacks)
 
     @classmethod
-    def _load(cls, path: str | os.PathLike[str], max_bytes: int, given: dict[str, Any]) -> Self:
+    def _load(cls, container: Container, given: dict[str, Any]) -> Self:
         """The model of a file, with some settings replaced; `fastgd.load` is for the user."""
+        reader = cls._reader(container, container.body())
+        model = cls._of_file(reader, given)
+        container.compare(model._expected(reader))
+        model._adopt(reader.read())
+        return model
+
+    @classmethod
+    def _reader(cls, container: Container, described: Any, prefix: str = "") -> Reader:
+        from ._checkpoint.model import Reader
+
+        names = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        return Reader(container, described, names, prefix)
+
+    @classmethod
+    def _of_file(cls, reader: Reader, given: dict[str, Any]) -> Self:
+        """The model that a file describes, without weights yet."""
         from ._checkpoint.configuration import NotInFileError
 
-        reader = cls._reader(path, max_bytes)
         settings = dict(given)
         for name in reader.settings:
             if name not in settings:
@@ -1354,24 +1171,15 @@ class Sequential:
                 except NotInFileError as error:
                     raise ValueError(f"{error}: fg.load(path, {name}=...)") from None
         try:
-            model = cls(settings.pop("layers"), **settings)
+            return cls(settings.pop("layers"), **settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{reader.path}: {error}") from error
-        model._adopt(model._read(reader))
-        return model
 
-    @classmethod
-    def _reader(cls, path: str | os.PathLike[str], max_bytes: int | None = None) -> Reader:
-        from ._checkpoint.file import MAX_BYTES, Reader
+    def _expected(self, reader: Reader) -> Expected:
+        """The tensors that a file of such a model has."""
+        from ._checkpoint.model import slots_of
 
-        names = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-        return Reader(path, MAX_BYTES if max_bytes is None else max_bytes, names)
-
-    def _read(self, reader: Reader) -> dict[str, Any]:
-        """The state in a file, if it is one of such a model."""
-        from ._checkpoint.file import slots_of
-
-        return reader.read(self._layout(reader.n_inputs), slots_of(self._optimizer), self._dtype.name)
+        return reader.expect(self._layout(reader.n_inputs), slots_of(self._optimizer), self._dtype.name)
 
     def _layout(self, n_inputs: int) -> Layout:
         """Name, shape and whether it is learnt of each array of `get_weights`, as a file has them."""
@@ -1382,8 +1190,8 @@ class Sequential:
             for name, shape in shapes.items()
         ]
 
-    def _adopt(self, state: dict[str, Any]) -> None:
-        """Take weights, slots, counters and history in place of its own."""
+    def _adopt(self, state: dict[str, Any], *, fold: bool = True) -> None:
+        """Take weights, slots, counters and history in place of its own; weights for X as it is, if these are not."""
         network = self._new_network(state["n_inputs"], self._optimizer)
         network.set_weights(state["weights"])
         network.set_statistics(state["statistics"])
@@ -1392,22 +1200,24 @@ class Sequential:
         self._take(network, state["n_inputs"])
         self._counted = state["counters"]
         self.history = state["history"]
+        if state["standardization"] is not None:
+            self._standardize(state["standardization"], False)
+            if fold:
+                self._fold()
 
-    def _resume(self, path: str, rows: Rows, batches: tuple[int, int, bool], hooks: CallbackList | None) -> None:
-        """Become the model of a file; nothing is changed before all fits."""
-        from ._checkpoint.resumption import check, learning_rate
+    def _resume(self, reader: Reader, hooks: CallbackList | None) -> None:
+        """Become the model of a file, which has been compared with this one; nothing is changed before all fits."""
+        from ._checkpoint.resumption import learning_rate
 
-        reader = self._reader(path)
-        settings = self._settings()
-        check(reader, settings, rows.X.shape[1], batches)
-        state = self._read(reader)
-        rate, seed = learning_rate(reader, settings), read_seed(reader.made("seed"))
+        reader.container.compare(self._expected(reader))
+        state = reader.read()
+        rate, seed = learning_rate(reader, self._settings()), read_seed(reader.made("seed"))
         if hooks is not None:
             hooks.restore(reader.callbacks)
         if rate is not None and not isinstance(self._optimizer, Method):
             self._optimizer.learning_rate = rate
         self._seed = seed
-        self._adopt(state)
+        self._adopt(state, fold=False)
 
     # ---------------------------------------------------------------------------------------------- copies and pickles
     def _settings(self) -> dict[str, Any]:
@@ -1432,6 +1242,7 @@ class Sequential:
             state["weights"] = self._network.get_weights()
             state["statistics"] = self._network.get_statistics()
             state["slots"] = self._network.get_slots()
+            state["standardization"] = copy.deepcopy(self._standardization)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,3 +86,9 @@ class Standardization:
         """The inverse of `folded`."""
         exact = W.astype(np.float64)
         return (exact * self.scale[:, None]).astype(W.dtype), (b + self.mean @ exact).astype(b.dtype)
+
+
+def refolded(weights: Sequence[Array], fold: Callable[[Array, Array], tuple[Array, Array]]) -> list[Array]:
+    """The weights of a network with those of the first layer, W and b, folded or unfolded."""
+    W, b, *others = weights
+    return [*fold(W, b), *others]

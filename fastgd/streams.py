@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,15 +14,11 @@ import numpy as np
 from .errors import refusal
 from .inputs import is_sparse
 from .optional import import_optional
-from .threads import choose
-from .training import DeferredInterrupt, History, Pace, divergence
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from ._kernels import Array, Backend, Network
-    from .inputs import Rows
-    from .training import Counters, StepScalars
+    from ._kernels import Array
 
 __all__ = ["ParquetFolder"]
 
@@ -31,9 +26,6 @@ Item = TypeVar("Item")
 
 # Blocks that are read but not yet learnt from: one that is ready, and one that is being read.
 BLOCKS_AHEAD = 1
-
-# Makes the order of each block's rows its own: odd, so that all numbers of blocks give different seeds.
-SEED_STEP = 0x9E3779B97F4A7C15
 
 
 class ParquetFolder:
@@ -63,6 +55,8 @@ class ParquetFolder:
     -----
     Up to three blocks are in memory at a time, whatever the size of the files. Columns of numbers or booleans
     are taken; a missing value becomes NaN, and is refused as such.
+
+    Shuffled, files come in another order in each epoch, and so do the row groups of each file; see `in_order`.
 
     Examples
     --------
@@ -100,12 +94,34 @@ class ParquetFolder:
                 raise ValueError(refusal("column", repr(name), f"one of {', '.join(names)}", f"see {self.files[0]}"))
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        return self.in_order(np.arange)
+
+    def in_order(self, order: Callable[[int], Iterable[int]]) -> Iterator[tuple[Array, ...]]:
+        """The same blocks, with files and row groups in another order: what `fit` goes through with `shuffle`.
+
+        Parameters
+        ----------
+        order : callable
+            Called with a number of things, first of files, then of the row groups of each; gives their order.
+
+        Yields
+        ------
+        tuple of ndarray
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastgd as fg
+        >>> folder = fg.streams.ParquetFolder("sales/", target="units")  # doctest: +SKIP
+        >>> blocks = folder.in_order(np.random.default_rng(0).permutation)  # doctest: +SKIP
+        """
         columns = [*self.features, *self.targets, *([self.weight] if self.weight is not None else [])]
-        for file in self.files:
-            with self._parquet.ParquetFile(file) as opened:
-                for batch in opened.iter_batches(self.block_rows, columns=columns):
-                    if batch.num_rows:
-                        yield self._block(batch)
+        for k in order(len(self.files)):
+            with self._parquet.ParquetFile(self.files[k]) as opened:
+                for group in order(opened.num_row_groups):
+                    for batch in opened.iter_batches(self.block_rows, row_groups=[int(group)], columns=columns):
+                        if batch.num_rows:
+                            yield self._block(batch)
 
     def _block(self, batch: Any) -> tuple[Array, ...]:
         def column(name: str) -> Array:
@@ -128,7 +144,10 @@ def is_stream(X: Any, y: Any) -> bool:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A source of blocks that may be gone through once or several times."""
+    """A source of blocks that may be gone through once or several times.
+
+    One that has a method `in_order`, as `ParquetFolder` has, is told the order of its parts where they are shuffled.
+    """
 
     source: Any
 
@@ -144,8 +163,13 @@ class Blocks:
             remedy = "pass a function that returns a fresh iterator, such as the generator function itself"
             raise ValueError(refusal("X", f"a {type(self.source).__name__}, spent after one pass", expected, remedy))
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+    def opened(self, order: Callable[[int], Array] | None = None) -> Generator[tuple[Any, ...], None, None]:
         """Each block as (X, y, weights or None), read ahead in a thread of its own.
+
+        Parameters
+        ----------
+        order : callable, optional
+            Draws the order of a number of parts, where they are shuffled.
 
         Raises
         ------
@@ -155,7 +179,7 @@ class Blocks:
             If there is no block.
         """
         number = 0
-        blocks = read_ahead(lambda: iter(self.source() if callable(self.source) else self.source))
+        blocks = read_ahead(lambda: self._begin(order))
         try:
             for number, block in enumerate(blocks, 1):
                 if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
@@ -168,6 +192,11 @@ class Blocks:
         if number == 0:
             remedy = "pass a function that returns a fresh iterator, if this one was spent"
             raise ValueError(refusal("X", "no blocks", "at least one block (X, y)", remedy))
+
+    def _begin(self, order: Callable[[int], Array] | None) -> Iterator[Any]:
+        if order is not None and hasattr(self.source, "in_order"):
+            return iter(self.source.in_order(order))
+        return iter(self.source() if callable(self.source) else self.source)
 
 
 class _Relay(Generic[Item]):
@@ -213,84 +242,3 @@ def read_ahead(start: Callable[[], Iterator[Item]]) -> Generator[Item, None, Non
     finally:
         relay.stopped = True
         relay.thread.join()
-
-
-@dataclass
-class StreamRun:
-    """One `fit` on blocks: each epoch is one pass, each block is gone through in batches of its own.
-
-    `read` makes a block the rows of the model, and refuses what it cannot take. A pass that is interrupted is not taken
-    up again: the blocks may not be the same. The network, and what counts its steps, are there from the first block on.
-    """
-
-    network: Callable[[], Network]
-    backend: Backend
-    scalars: Callable[[], StepScalars]
-    blocks: Blocks
-    read: Callable[[tuple[Any, ...], int], Rows]
-    flops: Callable[[Rows], float]
-    batch_size: int | None
-    shuffle: bool
-    seed: int
-    n_threads: int | None
-    counters: Callable[[], Counters]
-    validate: Callable[[], dict[str, float]] | None = None
-    verbose: int = 0
-    history: History = field(default_factory=History)
-
-    def epochs(self, n_epochs: int) -> None:
-        """As many passes.
-
-        Raises
-        ------
-        DivergenceError
-        KeyboardInterrupt
-        """
-        for _ in range(n_epochs):
-            sums, n_rows, start = np.zeros((1, 2)), 0, time.perf_counter()
-            for number, block in enumerate(self.blocks, 1):
-                rows = self.read(block, number)
-                with DeferredInterrupt() as interrupt:
-                    self._learn(rows, number, sums, interrupt)
-                n_rows += len(rows)
-            self.counters().epochs += 1
-            further = {} if self.validate is None else self.validate()
-            self.history.add(self.counters().epochs, loss=float(sums[0, 0] / sums[0, 1]), **further)
-            if self.verbose:
-                seconds = time.perf_counter() - start
-                print(f"epoch {self.history.epochs[-1]}  {self.history!r}  {n_rows / seconds:,.0f} rows/s", flush=True)
-
-    def _learn(self, rows: Rows, number: int, sums: Array, interrupt: DeferredInterrupt) -> None:
-        n_rows, counters, scalars = len(rows), self.counters(), self.scalars()
-        counters.unfinished = None
-        batch_size = n_rows if self.batch_size is None else min(self.batch_size, n_rows)
-        flops, n_steps = 3.0 * batch_size * self.flops(rows) / n_rows, -(-n_rows // batch_size)
-        pace, order, step = Pace(flops), None, 0
-        if self.shuffle:
-            seed = (self.seed + number * SEED_STEP) % 2**64
-            order = self.backend.permutation(seed, counters.epochs, n_rows)
-        while step < n_steps:
-            ahead = min(pace.steps(), n_steps - step)
-            start = time.perf_counter()
-            status, done = self.network().train(
-                rows.X,
-                rows.targets,
-                rows.weights,
-                batch_size=batch_size,
-                seed=self.seed,
-                shuffle=False,
-                epoch=0,
-                step=step,
-                n_steps=ahead,
-                steps_before=counters.steps,
-                scalars=scalars.rows(counters.optimizer_steps + 1, ahead),
-                losses=sums,
-                n_threads=choose(self.n_threads, flops, ahead * flops),
-                order=order,
-            )
-            pace.measured(ahead, time.perf_counter() - start)
-            counters.add_steps(done)
-            step += done
-            if status:
-                raise divergence(status, scalars.optimizer, counters.epochs + 1, counters)
-            interrupt.deliver()

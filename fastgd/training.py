@@ -77,9 +77,59 @@ class Unfinished:
     n_rows: int
     batch_size: int
     shuffle: bool
-    step: int
-    loss_sum: float
-    weight_sum: float
+    step: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+
+    def possible(self) -> bool:
+        """Whether there is such a step."""
+        return 0 < self.step * self.batch_size < self.n_rows
+
+    def goes_with(self, other: Unfinished) -> bool:
+        """Whether the other is of the same rows in the same batches."""
+        return (self.n_rows, self.batch_size, self.shuffle) == (other.n_rows, other.batch_size, other.shuffle)
+
+    def __str__(self) -> str:
+        return f"{self.n_rows} rows in batches of {self.batch_size}, shuffle={self.shuffle}"
+
+
+@dataclass(frozen=True)
+class UnfinishedPass:
+    """A pass over blocks that was interrupted: how much of it is done, and the sums of its loss so far.
+
+    Attributes
+    ----------
+    batch_size : int or None
+    shuffle : bool
+    blocks : int
+        That are done.
+    n_rows, step : int
+        Rows of the next block, and steps that are done of it; both 0 if none is.
+    steps : int
+        Of the whole pass so far.
+    loss_sum, weight_sum : float
+    """
+
+    batch_size: int | None
+    shuffle: bool
+    blocks: int = 0
+    n_rows: int = 0
+    step: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+
+    def possible(self) -> bool:
+        """Whether there is such a step."""
+        within = self.batch_size is not None and 0 < self.step * self.batch_size < self.n_rows
+        return (within or self.step == self.n_rows == 0) and 0 < self.blocks + self.step <= self.steps
+
+    def goes_with(self, other: UnfinishedPass) -> bool:
+        """Whether the other is of the same batches."""
+        return (self.batch_size, self.shuffle) == (other.batch_size, other.shuffle)
+
+    def __str__(self) -> str:
+        return f"blocks in batches of {self.batch_size or 'their size'}, shuffle={self.shuffle}"
 
 
 @dataclass
@@ -92,7 +142,7 @@ class Counters:
     steps: int = 0
     optimizer_steps: int = 0
     epochs: int = 0
-    unfinished: Unfinished | None = None
+    unfinished: Unfinished | UnfinishedPass | None = None
 
     def add_steps(self, steps: int) -> None:
         """Count steps that were done."""
@@ -209,6 +259,7 @@ class Progress:
     epochs_done : int
         How many of these are.
     n_rows, steps_per_epoch : int
+        Of blocks 0 as long as nobody knows, that is in the first pass.
     step : int
         Steps done of the epoch that is under way.
     rows_done : int
@@ -284,15 +335,18 @@ class Run:
     def __post_init__(self) -> None:
         self.pace = Pace(self.plan.flops_per_step)
         self.steps_per_epoch = -(-len(self.rows) // self.plan.batch_size)
-        before = self.counters.unfinished
-        here = (len(self.rows), self.plan.batch_size, self.plan.shuffle)
+        before, here = self.counters.unfinished, self.here()
         self.step, self.sums = 0, np.zeros(2)
         self.order: Array | None = None
         self.epoch_of_order = -1
-        if before is not None and (before.n_rows, before.batch_size, before.shuffle) == here:
+        if isinstance(before, Unfinished) and before.goes_with(here):
             self.step = before.step
             self.sums[:] = before.loss_sum, before.weight_sum
         self.progress = Progress(0, len(self.history.epochs), len(self.rows), self.steps_per_epoch, self.step)
+
+    def here(self, step: int = 0, *sums: float) -> Unfinished:
+        """An epoch on these rows at that step."""
+        return Unfinished(len(self.rows), self.plan.batch_size, self.plan.shuffle, step, *sums)
 
     def epochs(self, n_epochs: int) -> None:
         """Finish that many epochs, the first of which may have been begun before.
@@ -379,8 +433,7 @@ class Run:
         self.sums = losses[finished] if self.step else np.zeros(2)
         counters.unfinished = None
         if self.step:
-            sums = self.sums.tolist()
-            counters.unfinished = Unfinished(len(self.rows), plan.batch_size, plan.shuffle, self.step, *sums)
+            counters.unfinished = self.here(self.step, *self.sums.tolist())
         progress.step = self.step
         progress.rows_done += finished * len(self.rows) + self.step * plan.batch_size - rows_before
         if self.hooks.each_batch and done:

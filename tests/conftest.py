@@ -2,7 +2,7 @@
 
 None where Numba is missing, a sample where time is short: compiling is what takes its time, and all formulas and
 kernels are compiled in two precisions. `make test` takes one test in so many, always the same ones, in float32;
-`make test-full` takes all. What is compiled is kept for the session alone.
+`make test-full` takes all. What is compiled is kept for one run of the tests.
 """
 
 from __future__ import annotations

@@ -17,10 +17,12 @@ PACKAGE = Path(fastgd.__file__).parent
 # exist yet have their place already.
 TIERS = [
     {"__main__", "bench"},
-    {"sklearn", "plots", "io", "diagnostics", "config", "jit", "gradcheck", "minimization"},
+    {"io"},
+    {"sklearn", "plots", "diagnostics", "config", "jit", "gradcheck", "minimization"},
     {"kernels", "model"},
+    {"fitting"},
     {"export"},
-    {"callbacks", "metrics", "streams", "_checkpoint"},
+    {"callbacks", "metrics", "passes", "streams", "_checkpoint"},
     {"training"},
     {"layers"},
     {"methods"},

@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from counterparts import (
-    ACTIVATION_NAMES,
-    DTYPES,
-    HYPERPARAMETERS,
-    LOSS_NAMES,
-    OPTIMIZER_NAMES,
-    float32_numbers,
-    optimizer_named,
-    oracle_network,
-    oracle_rule,
-    random_target,
-)
+from counterparts import ACTIVATION_NAMES, DTYPES, LOSS_NAMES, OPTIMIZER_NAMES, float32_numbers, random_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import activations as oracle_activations
-from oracle import losses as oracle_losses
-from oracle import optimizers as oracle_optimizers
+from kernel_checks import check_backward, check_forward, check_loss_gradient, check_parameter_update
 from targets import admitted_outputs
-from tolerances import (
-    assert_same_bits,
-    assert_within,
-    derivative_bound,
-    forward_bounds,
-    gamma,
-    loss_bound,
-    loss_gradient_bound,
-    trajectory_bound,
-)
+from tolerances import assert_same_bits, assert_within, gamma
 
 import fastgd as fg
 from fastgd import kernels
-from fastgd._formula import ACTIVATIONS
+from fastgd._formula import LOSSES
 from fastgd._kernels import available_backends
 
 each_backend = pytest.mark.parametrize("backend", available_backends())
@@ -52,33 +30,13 @@ def layer_arrays(shape, seed=0):
     return [float32_numbers(a) for a in (draw.normal(size=(n, n_inputs)), w, draw.normal(size=n_outputs))]
 
 
-def cast(arrays, dtype):
-    """The same numbers in that dtype."""
-    return [a.astype(dtype) for a in arrays]
-
-
 # ------------------------------------------------------------------------------------------------------- forward
-def check_forward(shape, activation, dtype, backend):
-    """One layer against the oracle's."""
-    x, w, b = layer_arrays(shape)
-    network = oracle_network([activation], "mean_squared_error")
-    output_errors, sum_errors = forward_bounds(network, [w, b], x, dtype)
-    kept = np.empty((len(x), len(b)), dtype)
-    out = kernels.dense_forward(*cast([x, w, b], dtype), activation, kept=kept, backend=backend)
-    assert out.dtype == dtype
-    assert_within(out, network.scores([w, b], x), output_errors[-1], "out")
-    if ACTIVATIONS[activation].derivative_of == "output":
-        assert_same_bits(kept, out, "kept")
-    else:
-        assert_within(kept, x @ w + b, sum_errors[-1], "kept")
-
-
 @each_backend
 @each_dtype
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_dense_forward_equals_the_oracle(activation, dtype, backend):
     """f(x w + b), and what the derivative reads."""
-    check_forward((7, 16, 17), activation, dtype, backend)
+    check_forward(*layer_arrays((7, 16, 17)), activation, dtype, backend)
 
 
 @each_backend
@@ -86,30 +44,15 @@ def test_dense_forward_equals_the_oracle(activation, dtype, backend):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_forward_of_many_shapes_equals_the_oracle(shape, dtype, backend):
     """Beside the edges of vectors and tiles."""
-    check_forward(shape, "softplus", dtype, backend)
+    check_forward(*layer_arrays(shape), "softplus", dtype, backend)
 
 
 # ------------------------------------------------------------------------------------------------------ backward
-def check_backward(shape, activation, dtype, backend):
-    """Gradients of one layer, from what the oracle's forward pass keeps."""
+def backward_arrays(shape):
+    """x, w, z, d_out of a layer, numbers that both precisions hold."""
     x, w, b = layer_arrays(shape)
-    d_out = float32_numbers(np.random.default_rng(1).normal(size=(len(x), len(b))))
-    textbook, z = oracle_activations.ACTIVATIONS[activation], x @ w + b
-    kept = textbook.value(z) if ACTIVATIONS[activation].derivative_of == "output" else z
-    given_arrays = cast([x, w, kept, d_out], dtype)
-    dx, dw, db = kernels.dense_backward(*given_arrays, activation, backend=backend)
-    slope = textbook.derivative(z)
-    dz = d_out * slope
-    error = abs(d_out) * derivative_bound(textbook, z, dtype) + gamma(2, dtype) * abs(dz)
-    for name, actual, expected, bound in (
-        ("dx", dx, dz @ w.T, (error + gamma(w.shape[1], dtype) * abs(dz)) @ abs(w).T),
-        ("dw", dw, x.T @ dz, abs(x).T @ (error + gamma(len(x), dtype) * abs(dz))),
-        ("db", db, dz.sum(axis=0), (error + gamma(len(x), dtype) * abs(dz)).sum(axis=0)),
-    ):
-        assert actual.dtype == dtype
-        # The bound is itself of quantities that are off by the error: once more of the same order covers it.
-        assert_within(actual, expected, 2 * bound, name)
-    assert_same_bits(given_arrays[3], d_out.astype(dtype), "d_out")
+    d_out = np.random.default_rng(1).normal(size=(len(x), len(b)))
+    return [x, w, *map(float32_numbers, (x @ w + b, d_out))]
 
 
 @each_backend
@@ -117,7 +60,7 @@ def check_backward(shape, activation, dtype, backend):
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_dense_backward_equals_the_oracle(activation, dtype, backend):
     """dx, dw, db; what was given stays as it was."""
-    check_backward((7, 16, 17), activation, dtype, backend)
+    check_backward(*backward_arrays((7, 16, 17)), activation, dtype, backend)
 
 
 @each_backend
@@ -125,7 +68,7 @@ def test_dense_backward_equals_the_oracle(activation, dtype, backend):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_backward_of_many_shapes_equals_the_oracle(shape, dtype, backend):
     """Beside the edges of vectors and tiles."""
-    check_backward(shape, "sigmoid", dtype, backend)
+    check_backward(*backward_arrays(shape), "sigmoid", dtype, backend)
 
 
 @each_backend
@@ -158,28 +101,11 @@ def test_the_kernels_of_a_layer_fit_together(backend):
 @pytest.mark.parametrize("loss", LOSS_NAMES)
 def test_loss_gradient_equals_the_oracle(loss, weighted, dtype, backend):
     """The weighted mean, and exactly its gradient."""
-    draw, textbook = np.random.default_rng(4), oracle_losses.LOSSES[loss]
-    n_outputs = admitted_outputs(textbook, 5)
+    draw = np.random.default_rng(4)
+    n_outputs = admitted_outputs(LOSSES[loss], 5)
     scores, targets = float32_numbers(2.0 * draw.normal(size=(13, n_outputs))), random_target(draw, loss, 13, n_outputs)
     weight = draw.uniform(0.25, 2.0, size=13) if weighted else None
-    value, gradient = kernels.loss_gradient(scores.astype(dtype), targets, loss, weight, backend=backend)
-    assert type(value) is float
-    assert gradient.dtype == dtype
-    mean = oracle_losses.mean_loss(textbook, scores, targets, weight)
-    by_scores = oracle_losses.mean_loss_gradient(textbook, scores, targets, weight)
-    textbook = oracle_losses.under_weights(textbook, weight)
-    bounds = loss_bound(textbook, scores, targets, dtype)
-    row_bounds = bounds if textbook.rowwise else bounds.mean(axis=1)
-    terms = oracle_losses.row_values(textbook, scores, targets)
-    bound = oracle_losses.weighted_mean(row_bounds + gamma(2 * 13, np.float64) * abs(terms), weight)
-    assert_within(value, mean, bound, loss)
-    scales = oracle_losses.row_scales(textbook, scores, weight)
-    assert_within(
-        gradient,
-        by_scores,
-        2 * scales * loss_gradient_bound(textbook, scores, targets, dtype),
-        f"gradient of {loss}",
-    )
+    check_loss_gradient(scores, targets, weight, loss, dtype, backend)
 
 
 @each_backend
@@ -226,18 +152,8 @@ def test_targets_and_weights_pass_the_same_door_as_a_models(backend):
 def test_parameter_update_follows_the_oracle(rule, dtype, backend):
     """Thirty steps along given gradients, in place, on a matrix."""
     draw = np.random.default_rng(6)
-    start = float32_numbers(draw.normal(size=(3, 5)))
-    gradients = float32_numbers(draw.normal(size=(30, 3, 5)))
-    optimizer = optimizer_named(rule, **HYPERPARAMETERS[rule])
-    w = start.astype(dtype)
-    states = [np.full_like(w, value) for value in optimizer.initial_states().values()]
-    path = []
-    for step, g in enumerate(gradients, 1):
-        kernels.parameter_update(w, g.astype(dtype), states, optimizer, step, backend=backend)
-        path.append(w.copy())
-    new_rule = oracle_rule(rule, **HYPERPARAMETERS[rule])
-    expected = oracle_optimizers.trajectory(new_rule(), start, gradients)
-    assert_within(path, expected, trajectory_bound(new_rule, start, gradients, dtype), rule)
+    start, gradients = float32_numbers(draw.normal(size=(3, 5))), float32_numbers(draw.normal(size=(30, 3, 5)))
+    check_parameter_update(start, gradients, rule, dtype, backend)
 
 
 @each_backend
@@ -258,7 +174,7 @@ def test_states_are_counted(backend):
 @each_dtype
 def test_out_is_filled_and_returned(dtype, backend):
     """With the bits that are returned without it."""
-    x, w, b = cast(layer_arrays((5, 4, 3)), dtype)
+    x, w, b = (a.astype(dtype) for a in layer_arrays((5, 4, 3)))
     out = np.full((5, 3), np.nan, dtype)
     assert kernels.dense_forward(x, w, b, "relu", out=out, backend=backend) is out
     assert_same_bits(out, kernels.dense_forward(x, w, b, "relu", backend=backend))

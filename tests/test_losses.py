@@ -10,7 +10,7 @@ from counterparts import DTYPES, LOSS_NAMES, SINGLE_NAMES, float32_numbers
 from golden import load
 from oracle import losses as oracle_losses
 from targets import admitted_outputs, draw_targets, targets_of
-from tolerances import assert_within, gamma, loss_bound, loss_gradient_bound
+from tolerances import assert_same_bits, assert_within, gamma, loss_bound, loss_gradient_bound
 
 import fastgd as fg
 from fastgd import kernels
@@ -324,6 +324,26 @@ def test_losses_over_rows_are_finite_at_extreme_scores(name, dtype, backend):
     if name != "gaussian_nll":
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
+
+
+@each_backend
+@pytest.mark.parametrize("loss", ["gamma", "gaussian_nll"])
+def test_a_row_without_weight_counts_for_nothing(loss, backend):
+    """Though its own loss is infinite: zero times that is not NaN."""
+    n_outputs = admitted_outputs(LOSSES[loss], 1)
+    model = fg.Sequential([fg.Dense(n_outputs)], loss=loss, backend=backend).build(1)
+    model.set_weights([np.ones((1, n_outputs)), np.zeros(n_outputs)])
+    X, y = np.array([[-300.0], [0.5]]), np.array([[2.0], [3.0]])
+    results = model.loss_and_gradients(X, y, sample_weight=[0.0, 1.0])
+    expected = model.loss_and_gradients(X[1:], y[1:])
+    assert results[0] == expected[0]
+    assert_same_bits(results[1], expected[1])
+    assert model.evaluate(X, y, sample_weight=[0.0, 1.0]) == model.evaluate(X[1:], y[1:])
+    scores = np.repeat(X, n_outputs, axis=1).astype(np.float32)
+    value, gradient = kernels.loss_gradient(scores, y, loss, [0.0, 1.0], backend=backend)
+    assert np.isfinite(value)
+    assert not gradient[0].any()
+    assert model.loss_and_gradients(X, y)[0] == np.inf
 
 
 @each_backend

@@ -108,6 +108,7 @@ def test_every_element_type_of_numpy_is_in_the_table():
 
 
 @each_dtype
+@settings(deadline=None)
 @given(data=st.data())
 def test_one_bad_number_anywhere(dtype, data):
     """A NaN, an infinity, or what the dtype cannot hold."""

@@ -24,9 +24,12 @@ def estimators():
     yield ours.MLPClassifier((8,), solver="lbfgs", alpha=1.0)
     yield ours.MLPRegressor(max_iter=100)
     yield ours.MLPRegressor("huber", (8,), solver="lbfgs")
+    yield ours.MLPClassifier(max_iter=100, accept_new_classes=True)
     yield ours.MLPAutoencoder(2, (8,), max_iter=20)
     yield ours.SGDClassifier()
-    yield ours.SGDClassifier("softmax_cross_entropy", batch_size=64, learning_rate="adaptive", eta0=0.1)
+    yield ours.SGDClassifier(
+        "softmax_cross_entropy", batch_size=64, learning_rate="adaptive", eta0=0.1, accept_new_classes=True
+    )
     yield ours.SGDRegressor()
     yield ours.SGDRegressor(batch_size=64, learning_rate="adaptive", eta0=0.1)
 

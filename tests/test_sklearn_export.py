@@ -24,7 +24,8 @@ from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
 
-from fastgd.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+import fastgd as fg  # noqa: E402
+from fastgd.sklearn import MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -121,6 +122,68 @@ def test_c(tmp_path):
     assert_same(probabilities, estimator.predict_proba(X), "C")
 
 
+# ------------------------------------------------------------------------------------------------- linear models
+LINEAR_LOSSES = {
+    "scores": "hinge",
+    "probabilities": "log_loss",
+    "clipped probabilities": "modified_huber",
+    "over all classes": "softmax_cross_entropy",
+    "one's own parameters": fg.losses.binary_focal_cross_entropy(gamma=1.0),
+}
+LINEAR_KINDS = ("whole numbers", "text", "two")
+
+
+def linear_classifier(**options):
+    """After so few steps that no probability is 0 or 1."""
+    return SGDClassifier(**{"max_iter": 3, "tol": None, "alpha": 0.1, "random_state": 0, **options})
+
+
+@pytest.mark.parametrize("loss", LINEAR_LOSSES)
+@pytest.mark.parametrize("kind", LINEAR_KINDS)
+def test_linear_classifiers(kind, loss, tmp_path):
+    """Every loss that gives probabilities of its own kind, and one that gives none."""
+    assert_exports(linear_classifier(loss=LINEAR_LOSSES[loss]).fit(X, CLASSES[kind]), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_linear_regressors(loss, tmp_path):
+    """In either dtype; averages of the steps, where they are asked for."""
+    estimator = SGDRegressor(loss, average=20, random_state=0).fit(X.astype(float), NUMBERS[:, 0])
+    assert_exports(estimator, tmp_path / "model.onnx", X.astype(float))
+    assert_exports(estimator, tmp_path / "model.onnx", X, dtype="float32")
+
+
+def test_rows_that_no_class_claims(tmp_path):
+    """By modified Huber's probabilities all classes are then as likely; and by those of the files."""
+    estimator = linear_classifier(loss="modified_huber").fit(X, LABELS)
+    estimator.intercept_ = np.full(3, -50.0, np.float32)
+    assert (estimator.predict_proba(X) == np.float32(1 / 3)).any(axis=1).all()
+    assert_exports(estimator, tmp_path / "model.onnx")
+    estimator.to_c(tmp_path / "model.c")
+    probabilities = called((tmp_path / "model.c").read_text(encoding="utf-8"), X, 3)
+    assert_same(probabilities, estimator.predict_proba(X).astype(np.float32), "C")
+
+
+@pytest.mark.parametrize("loss", LINEAR_LOSSES)
+@pytest.mark.parametrize("kind", ["whole numbers", "two"])
+def test_linear_classifiers_in_c(kind, loss, tmp_path):
+    """Probabilities, of two classes the second one's; scores where there are none. Sparse coefficients, too."""
+    estimator = linear_classifier(loss=LINEAR_LOSSES[loss]).fit(X, CLASSES[kind]).sparsify()
+    estimator.to_c(tmp_path / "model.c")
+    expected = (estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.decision_function)(X)
+    expected = expected[:, -1:] if kind == "two" and expected.ndim == 2 else expected.reshape(len(X), -1)
+    found = called((tmp_path / "model.c").read_text(encoding="utf-8"), X, expected.shape[1])
+    assert_same(found, expected.astype(np.float32), "C")
+
+
+def test_linear_regressors_in_c(tmp_path):
+    """With the loss's link."""
+    estimator = SGDRegressor("poisson", random_state=0).fit(X, NUMBERS[:, 0])
+    estimator.to_c(tmp_path / "model.c")
+    found = called((tmp_path / "model.c").read_text(encoding="utf-8"), X, 1)
+    assert_same(found, estimator.predict(X)[:, None].astype(np.float32), "C")
+
+
 def test_a_wrong_weight_turns_the_comparison_red(tmp_path):
     """By so little that only a sharp one sees it."""
     estimator = classifier().fit(X, LABELS)
@@ -175,6 +238,9 @@ WITHIN = {
     "calibration": CalibratedClassifierCV(classifier(), cv=2),
     "a stack": StackingClassifier([("a", classifier()), ("b", classifier(random_state=1))], cv=2),
     "a pipeline of a regressor": make_pipeline(StandardScaler(), regressor()),
+    "a pipeline of a linear classifier": make_pipeline(StandardScaler(), linear_classifier(loss="log_loss")),
+    "a pipeline of a linear regressor": make_pipeline(StandardScaler(), SGDRegressor(random_state=0)),
+    "calibration of scores": CalibratedClassifierCV(linear_classifier(), cv=2),
     "a vote": VotingRegressor([("a", regressor()), ("b", regressor(random_state=1))]),
 }
 
@@ -243,8 +309,10 @@ import sys
 import skl2onnx
 assert not any(type(finder).__name__ == "AfterImport" for finder in sys.meta_path)
 from skl2onnx._supported_operators import sklearn_operator_name_map
-print(*(sklearn_operator_name_map[getattr(fastgd.sklearn, name)] for name in ("MLPClassifier", "MLPRegressor")))
+names = ("MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor")
+print(*(sklearn_operator_name_map[getattr(fastgd.sklearn, name)] for name in names))
 """
     command = [sys.executable, "-W", "ignore", "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    assert ran.stdout.split() == ["FastgdMLPClassifier", "FastgdMLPRegressor"]
+    names = ["MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
+    assert ran.stdout.split() == [f"Fastgd{name}" for name in names]

@@ -546,3 +546,61 @@ def test_losses_without_intervals_say_so():
     assert not hasattr(regressor, "predict_interval")
     with pytest.raises(ValueError, match="gaussian_nll"):
         regressor.predict(X, return_std=True)
+
+
+def test_lbfgs_watches_a_validation_set_too():
+    """Each iteration, with the weights that it came to; early stopping is of the other solvers."""
+    X, y = digits()
+    fitted = ours.MLPClassifier((5,), solver="lbfgs", max_iter=7, early_stopping=True, random_state=0)
+    fitted.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert len(fitted.validation_loss_curve_) == len(fitted.loss_curve_) == fitted.n_iter_ == 7
+    assert fitted.validation_scores_[-1] == fitted.score(X[300:], y[300:])
+
+
+def test_classes_of_a_validation_set_have_to_be_known():
+    """Rather than to be taken for others."""
+    X, y = digits()
+    with pytest.raises(ValueError, match="classes not in"):
+        ours.MLPClassifier((5,)).fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+
+
+def test_formulas_of_ones_own_go_by_their_names():
+    """Those that are declared long after the estimators were imported; names that nobody has declared are refused."""
+    pytest.importorskip("numba")
+    X, y = digits()
+
+    @fg.activation
+    def bent_line_of_this_test(z):
+        return z if z > 0.0 else 0.1 * z
+
+    @fg.loss(target="sign")
+    def line_loss_of_this_test(score, target):
+        return 1.0 - score * target if score * target < 1.0 else 0.0
+
+    @fg.optimizer(source="Robbins & Monro 1951")
+    def plain_step_of_this_test(w, g, *, learning_rate=0.1):
+        return w - learning_rate * g
+
+    try:
+        names = {"activation": "bent_line_of_this_test", "solver": "plain_step_of_this_test"}
+        fitted = ours.MLPClassifier((8,), max_iter=30, batch_size=20, random_state=0, **names).fit(X, y)
+        same = ours.MLPClassifier(
+            (8,), bent_line_of_this_test, solver=fg.optimizers.Optimizer(plain_step_of_this_test), max_iter=30,
+            batch_size=20, random_state=0,
+        ).fit(X, y)
+        np.testing.assert_array_equal(fitted.coefs_[0], same.coefs_[0])
+        assert fitted.score(X, y) > 0.8
+        codes = ours.MLPAutoencoder(2, (5,), "bent_line_of_this_test", max_iter=2).fit(X).transform(X)
+        assert codes.shape == (len(X), 2)
+        linear = ours.SGDClassifier("line_loss_of_this_test", random_state=0).fit(X, y > 4)
+        hinge = ours.SGDClassifier("hinge", random_state=0).fit(X, y > 4)
+        np.testing.assert_allclose(linear.coef_, hinge.coef_, rtol=1e-9, atol=1e-12)
+    finally:
+        from fastgd._formula import ACTIVATIONS, LOSSES, OPTIMIZERS
+
+        for registry in (ACTIVATIONS, LOSSES, OPTIMIZERS):
+            for name in [name for name in registry if name.endswith("_of_this_test")]:
+                del registry[name]
+    for given in ({"activation": "bent_line_of_this_test"}, {"solver": "plain_step_of_this_test"}):
+        with pytest.raises(ValueError, match="must be a str among"):
+            ours.MLPClassifier(**given).fit(X, y)

@@ -234,8 +234,8 @@ def test_a_folder_of_parquet_files(folder):
     weights = np.random.default_rng(5).random(N)
     model, twin = classifier(), classifier()
     source = fg.streams.ParquetFolder(folder, target="label", weight="importance")
-    model.fit(source, epochs=2)
-    twin.fit(lambda: blocks(X, y, weights), epochs=2)
+    model.fit(source, epochs=2, shuffle=False)
+    twin.fit(lambda: blocks(X, y, weights), epochs=2, shuffle=False)
     assert_same_bits(model.get_weights(), twin.get_weights(), "weights")
     assert [len(block[0]) for block in fg.streams.ParquetFolder(folder, target="label", block_rows=32)] == [
         32, 18, 1, 32, 32, 5,
@@ -244,6 +244,31 @@ def test_a_folder_of_parquet_files(folder):
     [(part, targets)] = list(chosen)
     np.testing.assert_array_equal(part, X[:50, [3, 2]])
     np.testing.assert_array_equal(targets, X[:50, :2])
+
+
+def test_files_and_row_groups_are_shuffled(folder):
+    """Each row is read once; within a row group rows stay together, in blocks of at most so many."""
+    from pyarrow import parquet
+
+    whole = parquet.read_table(folder / "part2.parquet")
+    parquet.write_table(whole, folder / "part2.parquet", row_group_size=23)
+    source, asked = fg.streams.ParquetFolder(folder, target="label", weight="importance", block_rows=20), []
+
+    def backwards(n):
+        asked.append(n)
+        return np.arange(n)[::-1]
+
+    X, _ = data()
+    ends = [(97, 117), (117, 120), (74, 94), (94, 97), (51, 71), (71, 74), (50, 51), (0, 20), (20, 40), (40, 50)]
+    for (block, *_), (first, last) in zip(source.in_order(backwards), ends, strict=True):
+        np.testing.assert_array_equal(block, X[first:last])
+    assert asked == [3, 3, 1, 1]
+    assert [len(block) for block, *_ in source] == [20, 20, 10, 1, 20, 3, 20, 3, 20, 3]
+    shuffled, again, in_turn = classifier(), classifier(), classifier()
+    for model, shuffle in ((shuffled, True), (again, True), (in_turn, False)):
+        model.fit(source, epochs=2, batch_size=None, shuffle=shuffle)
+    assert_same_bits(shuffled.get_weights(), again.get_weights(), "weights")
+    assert not np.array_equal(shuffled.get_weights()[0], in_turn.get_weights()[0])
 
 
 def test_a_folder_that_is_refused(folder, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from .backends import BACKENDS, use_backend
 from .calls import Call
+from .targets import admitted_outputs, draw_targets
 
 try:
     import fastgd as fg
@@ -66,12 +67,9 @@ class LossGradient(Call):
 
     def prepare(self, loss, size, dtype, backend):
         rows, _, outputs = SIZES[size]
-        # The next number of outputs that the loss can be taken of.
-        each = LOSSES[loss].outputs_per_target
-        outputs += -outputs % each
-        scores, out, targets = uniform(dtype, *[(rows, outputs)] * 2, (rows, outputs // each))
-        if LOSSES[loss].takes_labels:
-            targets = np.arange(rows) % outputs
+        outputs = admitted_outputs(LOSSES[loss], outputs)
+        scores, out = uniform(dtype, *[(rows, outputs)] * 2)
+        targets = draw_targets(LOSSES[loss], rows, outputs, dtype)
         kernel = functools.partial(fg.kernels.loss_gradient, backend=use_backend(backend))
         return functools.partial(kernel, scores, targets, loss, out=out)
 

@@ -2,8 +2,12 @@
 
 ``configuration``
     Layers, losses, optimizers and schedules as JSON and back, from the names of classes and their arguments.
-``file``
-    The parts of a model by their names in a safetensors file; everything in it is checked before memory is taken.
+``container``
+    A safetensors file with JSON in it; all is checked before memory is taken.
+``model``
+    The parts of a model by their names in such a file.
+``resumption``
+    Whether a fit can be taken up from a file.
 ``atomic``
     A file is replaced whole or not at all.
 """

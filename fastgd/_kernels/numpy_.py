@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._formula.numpy_ import compile_
-from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
+from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, SoftmaxSpec, StepSpec
 from .numpy_linear import RowByRow, xorshift_permutation
 from .random import kept_by_dropout, permutation, uniform
 from .rows import SparseRows
@@ -131,6 +131,18 @@ class DropoutPass:
         return d_out * self.factor, []
 
 
+class SoftmaxPass:
+    """One pass through a softmax: p = e^(x - max) / sum, of each row."""
+
+    def __init__(self, x: Array) -> None:
+        self.output = softmax(x)
+
+    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
+        """p (d - sum of d p); there are no parameters."""
+        p = self.output
+        return p * (d_out - (d_out * p).sum(axis=1, keepdims=True)), []
+
+
 class NormalizationPass:
     """One pass through a normalisation: a = f(gain x' + shift), x' = (x - mean) / sqrt(variance + eps).
 
@@ -198,7 +210,13 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
     n_terms = 1 if loss.rowwise else scores.shape[1]
     scale = (weights / (total * n_terms)).astype(scores.dtype)
     np.multiply(gradients, scale[:, None], out=d_scores)
-    return float(weights @ values) / total
+    d_scores[weights == 0] = 0
+    return weighted_sum(values, weights) / total
+
+
+def weighted_sum(values: Array, weights: Array) -> float:
+    """Of the losses of rows. One without weight counts for nothing, also where it is infinite."""
+    return float(weights @ np.where(weights > 0, values, 0))
 
 
 def row_losses(scores: Array, targets: Array, loss: Loss) -> tuple[Array, Array]:
@@ -496,12 +514,12 @@ class Network:
         self.loss = loss
         self.rule = rule
         self.dtype = np.dtype(dtype)
-        # Of each layer: its weight and bias, or gain and shift; none of dropout.
+        # Of each layer: its weight and bias, or gain and shift; none of dropout and softmax.
         self.parameters: list[list[Array]] = []
         self.running: dict[int, list[Array]] = {}
         width = n_inputs
         for k, layer in enumerate(layers):
-            shapes: list[tuple[int, ...]] = [] if layer.kind == "dropout" else [(width,), (width,)]
+            shapes: list[tuple[int, ...]] = [] if isinstance(layer, DropoutSpec | SoftmaxSpec) else [(width,), (width,)]
             if isinstance(layer, DenseSpec):
                 shapes = [(width, layer.n_outputs), (layer.n_outputs,)]
                 width = layer.n_outputs
@@ -707,6 +725,8 @@ class Network:
                 rate = 0.0 if moment is None else layer.rate
                 kept = kept_by_dropout(*(moment or Moment(0, 0)), k, x.shape, rate)
                 passes.append(DropoutPass(x, kept, rate))
+            elif isinstance(layer, SoftmaxSpec):
+                passes.append(SoftmaxPass(x))
             else:
                 moments = None if moment is not None else self.running.get(k)
                 passes.append(NormalizationPass(x, self.parameters[k], layer, moments))
@@ -774,7 +794,7 @@ class Network:
         else:
             values, _ = row_losses(scores, targets, self.loss)
         return (
-            float(weights @ values),
+            weighted_sum(values, weights),
             float(weights.sum()),
             float(weights @ correct(scores, targets, self.loss)),
         )

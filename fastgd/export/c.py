@@ -16,8 +16,8 @@ from .. import activations
 from .._formula import Activation, Formula
 from .._formula.c99 import SUFFIXES, render
 from ..errors import refusal
-from ..layers import BatchNorm, Dense, Dropout, LayerNorm
-from .predictor import LINK_FORMULAS, Predictor
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm, Softmax
+from .predictor import LINK_FORMULAS, SHARE_LINKS, Predictor
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -90,6 +90,14 @@ SOFTMAX = """\
         out[j] /= sum;
 """
 
+SOFTMAX_LAYER = """\
+static void {layer}(const {real} *x, {real} *out)
+{{
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = x[j];
+{then}}}
+"""
+
 MEAN_AND_VARIANCE = """\
     for (size_t j = 1; j < {n_outputs}; j += {group})
         out[j] = exp{suffix}(out[j]);
@@ -99,6 +107,14 @@ INCREASING = """\
     for (size_t j = 0; j < {n_outputs}; ++j)
         if (j % {group} > 0)
             out[j] = out[j - 1] + {softplus};
+"""
+
+SHARES = """\
+    {real} sum = 0;
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        sum += out[j] = {share};
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = sum > 0 ? out[j] / sum : ({real})1 / {n_outputs};
 """
 
 # Links that see a row.
@@ -187,6 +203,13 @@ def _(layer: Dropout, source: Source, name: str, n_inputs: int, weights: Iterato
     return False
 
 
+@add_layer.register(Softmax)
+def _(layer: Softmax, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    then = SOFTMAX.format(real=source.real, suffix=SUFFIXES[source.real], n_outputs=n_inputs)
+    source.parts.append(SOFTMAX_LAYER.format(real=source.real, layer=name, n_outputs=n_inputs, then=then))
+    return True
+
+
 @add_layer.register(BatchNorm)
 def _(layer: BatchNorm, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
     gain, shift, mean, variance = (next(weights) for _ in range(4))
@@ -239,6 +262,9 @@ def _entry(source: Source, predictor: Predictor, layers: list[str], widest: int)
 
 def _link(source: Source, predictor: Predictor) -> str:
     """Statements that turn the scores in `out` into predictions."""
+    if predictor.link in SHARE_LINKS:
+        share = source.call(LINK_FORMULAS[SHARE_LINKS[predictor.link]], {})
+        return SHARES.format(real=source.real, n_outputs=predictor.n_outputs, share=share)
     if predictor.link not in ROW_LINKS:
         return source.each(LINK_FORMULAS[predictor.link], predictor.n_outputs, {})
     text, details = ROW_LINKS[predictor.link], dict(real=source.real, suffix=SUFFIXES[source.real])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import singledispatch
 from os import PathLike
 from pathlib import Path
@@ -14,9 +15,9 @@ from .. import activations
 from .._formula import Activation
 from .._formula.onnx_ import Graph, Value, add_formula
 from ..errors import refusal
-from ..layers import BatchNorm, Dense, Dropout, LayerNorm
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm, Softmax
 from ..optional import import_optional
-from .predictor import LINK_FORMULAS, Predictor
+from .predictor import LINK_FORMULAS, SHARE_LINKS, Predictor
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,6 +78,11 @@ def _(layer: Dropout, x: Value, weights: Iterator[Array]) -> Value:
     return x
 
 
+@add_layer.register(Softmax)
+def _(layer: Softmax, x: Value, weights: Iterator[Array]) -> Value:
+    return x.graph.add("Softmax", x, axis=1)
+
+
 # ONNX keeps eps in float32, whatever the tensors are. In float64, normalisations are therefore written out.
 @add_layer.register(BatchNorm)
 def _(layer: BatchNorm, x: Value, weights: Iterator[Array]) -> Value:
@@ -123,6 +129,8 @@ def add_activation(activation: Activation, z: Value) -> Value:
 
 def add_link(predictor: Predictor, scores: Value) -> Value:
     """Add what turns scores into predictions."""
+    if predictor.link in SHARE_LINKS:
+        return _shares(add_link(replace(predictor, link=SHARE_LINKS[predictor.link]), scores), predictor.n_outputs)
     if predictor.link in ROW_LINKS:
         return ROW_LINKS[predictor.link](scores, np.arange(predictor.n_outputs), predictor.group)
     if predictor.link in OPERATORS:
@@ -132,6 +140,14 @@ def add_link(predictor: Predictor, scores: Value) -> Value:
 
 def _softmax(scores: Value, columns: Array, group: int) -> Value:
     return scores.graph.add("Softmax", scores, axis=1)
+
+
+def _shares(values: Value, n_outputs: int) -> Value:
+    """Of their sum."""
+    graph = values.graph
+    total = graph.add("ReduceSum", values, graph.array("columns", np.array([1])), keepdims=1)
+    some = total > 0.0
+    return graph.add("Where", some, values / graph.add("Where", some, total, 1.0), 1.0 / n_outputs)
 
 
 def _mean_and_variance(scores: Value, columns: Array, group: int) -> Value:

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from .._kernels import Array
 
-__all__ = ["LINK_FORMULAS", "Predictor"]
+__all__ = ["LINKS_OF_ESTIMATORS", "LINK_FORMULAS", "SHARE_LINKS", "Predictor"]
 
 
 def _expm1_link(z: float) -> float:
     return expm1(z)
+
+
+def _modified_huber_link(z: float) -> float:
+    return 1.0 if z > 1.0 else (0.0 if z < -1.0 else 0.5 * z + 0.5)
 
 
 # The links of one score each. Those that see a row are written out for each format.
@@ -29,7 +33,15 @@ LINK_FORMULAS: dict[str, Formula] = {
     "sigmoid": activations.sigmoid.formula,
     "exp": activations.exp.formula,
     "expm1": read(_expm1_link),
+    "modified_huber": read(_modified_huber_link),
 }
+
+# Links of one class against the rest, for each of several classes, and the links of one score that they bring to a sum
+# of 1. Where all are zero, all classes are taken to be as likely.
+SHARE_LINKS = {"sigmoid_shares": "sigmoid", "modified_huber_shares": "modified_huber"}
+
+# What no loss has by itself: scikit-learn's probabilities of linear classifiers.
+LINKS_OF_ESTIMATORS = {"modified_huber", *SHARE_LINKS}
 
 
 @dataclass(frozen=True)

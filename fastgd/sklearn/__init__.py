@@ -22,4 +22,4 @@ from .regressor import MLPRegressor
 
 __all__ = ["MLPAutoencoder", "MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor"]
 
-skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor)
+skl2onnx_.register_when_imported(MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .._formula import ACTIVATIONS, Activation
+from .._formula import Activation
 from ..model import Sequential
-from .multilayer import SAME_ACTIVATION, Multilayer
+from .multilayer import Multilayer
+from .names import KnownNames, activation_names
 from .regressor import MLPRegressor
+from .saving import Saved
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -38,11 +40,12 @@ TAKEN = (
     "n_iter_no_change",
     "l1_ratio",
     "max_seconds",
+    "callbacks",
     "n_threads",
 )
 
 
-class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A network that learns to give back what it is shown, through a layer of few units: the code of each row.
 
     Parameters
@@ -58,8 +61,8 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Of `MLPRegressor`, with a single output for each number.
     solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle, random_state, tol, verbose
         See `MLPClassifier`.
-    warm_start, early_stopping, validation_fraction, n_iter_no_change, l1_ratio, max_seconds, n_threads
-        See `MLPClassifier`.
+    warm_start, early_stopping, validation_fraction, n_iter_no_change, l1_ratio, max_seconds, callbacks, n_threads
+        See `MLPRegressor`.
 
     Attributes
     ----------
@@ -97,8 +100,8 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "loss": MLPRegressor._parameter_constraints["loss"],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": Multilayer._parameter_constraints["hidden_layer_sizes"],
-        "activation": [StrOptions({*SAME_ACTIVATION, *ACTIVATIONS}), Activation],
-        "code_activation": [StrOptions({*SAME_ACTIVATION, *ACTIVATIONS}), Activation],
+        "activation": [KnownNames(activation_names), Activation],
+        "code_activation": [KnownNames(activation_names), Activation],
     }
 
     def __init__(
@@ -125,6 +128,7 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         n_iter_no_change: float = 10,
         l1_ratio: float = 0.0,
         max_seconds: float | None = None,
+        callbacks: Any = None,
         n_threads: int | None = None,
     ) -> None:
         self.n_components = n_components
@@ -148,6 +152,7 @@ class MLPAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.n_iter_no_change = n_iter_no_change
         self.l1_ratio = l1_ratio
         self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.n_threads = n_threads
 
     @property

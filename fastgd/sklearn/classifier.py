@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
@@ -15,14 +16,17 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import column_or_1d
 
 from .._formula import Loss
+from ..errors import refusal
 from ..inputs import read_loss
+from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
+from .growth import Growth, grown_model
+from .labels import places_of, refuse_classes
 from .multilayer import Multilayer
+from .samples import as_users_have_it
 
 if TYPE_CHECKING:
     from .._kernels import Array
-
-# scikit-learn's names of links.
-OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}
+    from .multilayer import Watched
 
 # Losses for two classes on one unit, by the loss of the same idea for several.
 BINARY = {
@@ -88,6 +92,15 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         Of each hidden layer, before its activation.
     max_seconds : float or None, default=None
         `fit` ends after the epoch in which so much time has passed.
+    callbacks : list of Callback or None, default=None
+        Of `fastgd.callbacks`, told of every fit: epochs with ``loss``, and, of rows that are watched, ``val_loss`` and
+        ``val_accuracy``. A clone has copies of them.
+    calibration : {"sigmoid", "isotonic", "temperature", None}, default=None
+        How `predict_proba` is fitted to the scores of rows that are not learnt from: `validation_fraction` of them, or
+        the set that `fit` is given. ``"temperature"`` needs scikit-learn 1.8. `predict` goes by the scores as ever.
+    accept_new_classes : bool, default=False
+        Whether classes that come up in a later `partial_fit` get outputs of their own. The first call needs no
+        `classes` then.
     dialect : {"sklearn", None}, default="sklearn"
         None: the papers' form of the optimizers, and fastgd's own order of rows. One call into the engine runs the
         whole epoch even with sample weights.
@@ -104,6 +117,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         As scikit-learn's; `loss_curve_` is there for ``"lbfgs"``, too.
     validation_loss_curve_ : list of float or None
         The loss on the validation set after each epoch, without penalty.
+    calibrator_ : CalibratedClassifierCV
+        What makes probabilities of scores; with `calibration`.
 
     See Also
     --------
@@ -113,6 +128,12 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     -----
     Where this differs from scikit-learn: weights that would become infinite end the fit with the error at once; the
     arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero.
+
+    scikit-learn's own callbacks, of version 1.9, are set with ``set_callbacks``: an epoch is a task. An epoch that a
+    callback ends early counts as one.
+
+    A new class leaves weights and the optimizer's state of all others as they are, and begins with weights drawn as at
+    the start. What is predicted about the others changes only in that there is one more.
 
     Sparse X is never made dense: the first layer reads and updates the columns that a batch has.
 
@@ -134,7 +155,11 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         **Multilayer._parameter_constraints,
         "loss": [str, Loss],
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "calibration": [METHODS, None],
+        "accept_new_classes": ["boolean"],
     }
+
+    _name_of_score = "accuracy"
 
     def __init__(
         self,
@@ -168,6 +193,9 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         dropout: float = 0.0,
         normalization: str | None = None,
         max_seconds: float | None = None,
+        callbacks: Any = None,
+        calibration: str | None = None,
+        accept_new_classes: bool = False,
         dialect: str | None = "sklearn",
         n_threads: int | None = None,
     ) -> None:
@@ -200,6 +228,9 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         self.dropout = dropout
         self.normalization = normalization
         self.max_seconds = max_seconds
+        self.callbacks = callbacks
+        self.calibration = calibration
+        self.accept_new_classes = accept_new_classes
         self.dialect = dialect
         self.n_threads = n_threads
 
@@ -209,8 +240,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
+        elif not (incremental and self.accept_new_classes) or self._is_multilabel:
             self._check_classes(unique_labels(y))
+        else:
+            self._take_in(y)
         kind = self._label_binarizer.y_type_
         n_classes = len(self.classes_)
         self.n_outputs_ = n_classes if kind.startswith("multi") and n_classes > 1 else 1
@@ -224,9 +257,27 @@ class MLPClassifier(ClassifierMixin, Multilayer):
                     f"Previously got {self.classes_}, `y` has {classes}"
                 )
         elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
+            refuse_classes(classes, self.classes_)
+
+    def _take_in(self, y: Array) -> None:
+        """Outputs for classes of `y` that are not known yet."""
+        by_class = self._loss_for(False).by_class
+        growth = Growth.to(self.classes_, y, by_class)
+        if growth is None:
+            return
+        self._push()
+        self._label_binarizer = LabelBinarizer().fit(growth.classes)
+        self.classes_ = growth.classes
+        self._class_counts = growth.scattered(getattr(self, "_class_counts", np.zeros(len(growth.places), np.int64)))
+        self.n_outputs_ = len(growth.sources)
+        self._random_state = check_random_state(self.random_state)
+        fresh = self._initial_weights([self._n_features_of_last_layer, self.n_outputs_])
+        self._model = grown_model(self._model, growth, self._loss_of_targets()[0], fresh)
+        self.out_activation_ = self._out_activation()
+
+    @property
+    def _n_features_of_last_layer(self) -> int:
+        return int([self.n_features_in_, *self._units()][-1])
 
     @property
     def _is_multilabel(self) -> bool:
@@ -235,7 +286,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     def _encode(self, y: Any, dtype: Any) -> Array:
         if self._is_multilabel:
             return np.ascontiguousarray(self._label_binarizer.transform(y), np.float64)
-        labels = np.searchsorted(self.classes_, np.asarray(y).ravel()).astype(np.intp)
+        labels = places_of(y, self.classes_)
         if self.n_outputs_ > 1:
             return labels
         # Of a single class, the unit learns to say no: scikit-learn's way.
@@ -246,24 +297,23 @@ class MLPClassifier(ClassifierMixin, Multilayer):
             return targets.astype(int)
         return np.asarray(self.classes_[targets.astype(np.intp).ravel()])
 
-    def _loss_of_targets(self) -> tuple[Loss, int]:
-        one_unit = self.n_outputs_ == 1 or self._is_multilabel
+    def _loss_for(self, one_unit: bool) -> Loss:
+        """The loss on one unit, or on one for each class."""
         loss = self.loss
         if isinstance(loss, str):
             loss = (BINARY if one_unit else MULTICLASS).get(loss, loss)
-        return read_loss(loss), self.n_outputs_ if self._is_multilabel else 1
+        return read_loss(loss)
 
-    def _out_activation(self) -> str:
-        link = self._loss_of_targets()[0].link
-        return OUT_ACTIVATIONS.get(link, link)
+    def _loss_of_targets(self) -> tuple[Loss, int]:
+        loss = self._loss_for(self.n_outputs_ == 1 or self._is_multilabel)
+        return loss, self.n_outputs_ if self._is_multilabel else 1
 
-    def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> Array | None:
-        weights = super()._read_weights(sample_weight, X, y, incremental)
+    def _weighted(self, weights: Array | None, targets: Array, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return weights
         if self._is_multilabel:
             raise ValueError("class_weight is not supported for multilabel targets; weigh rows with sample_weight")
-        labels = self._encode(y, np.float64).astype(np.intp).ravel()
+        labels = targets.astype(np.intp).ravel()
         by_class = self._class_weights(labels, incremental)
         return by_class[labels] if weights is None else weights * by_class[labels]
 
@@ -279,34 +329,6 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         return weights
 
     # ---------------------------------------------------------------------------------------------------- training
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes of any kind; an indicator matrix where a row may have several.
-        sample_weight : array-like of shape (n_samples,), optional
-        X_val, y_val, sample_weight_val : optional
-            Scored after each epoch, and watched by early stopping in the place of a part of X.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
-
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -318,12 +340,17 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), optional
         classes : array-like, optional
-            All classes there will be; needed in the first call.
+            All classes there will be; needed in the first call. With `accept_new_classes` all that are known of then;
+            it is not needed, nor looked at later.
 
         Returns
         -------
         self
         """
+        refuse_in_partial_fit(self)
+        if self.accept_new_classes:
+            known = hasattr(self, "classes_")
+            classes = None if known else unique_labels(y) if classes is None else classes
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
@@ -369,7 +396,27 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         scores = self._outputs(self._read_X(X), raw=True)
         return scores[:, 0] if self.n_outputs_ == 1 else scores
 
+    def _holds_out(self) -> bool:
+        return self.calibration is not None or super()._holds_out()
+
+    def _check_held_out(self, held_out: Watched | None) -> None:
+        if self.calibration is None or held_out is None:
+            return
+        if self._is_multilabel:
+            got = f"{self.calibration!r} for rows of several classes"
+            raise ValueError(refusal("calibration", got, "one class a row", "wrap it in MultiOutputClassifier"))
+        check_held_out(held_out[0].targets.astype(np.intp).ravel(), self.classes_)
+
+    def _finish(self, held_out: Watched | None) -> None:
+        if self.calibration is not None and held_out is not None:
+            samples = held_out[0]
+            scores = self._outputs(as_users_have_it(samples.X), raw=True)
+            labels = samples.targets.astype(np.intp).ravel()
+            self.calibrator_ = fit_probabilities(self.calibration, scores, labels, samples.weights)
+
     def _check_link(self) -> bool:
+        if self.calibration is not None:
+            return True
         loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
         if read_loss(loss).link == "linear":
             raise AttributeError(f"loss {self.loss!r} gives scores, no probabilities; use decision_function")
@@ -387,7 +434,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(self._read_X(X))
+        X = self._read_X(X)
+        if self.calibration is not None:
+            return probabilities_of(self.calibrator_, self._outputs(X, raw=True))
+        outputs = self._outputs(X)
         return np.column_stack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
     @available_if(lambda estimator: estimator._check_link())

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..threads import choose
 from ..training import DeferredInterrupt, Pace, divergence
+from .onlookers import Onlookers
 from .samples import Samples
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Epochs:
     random_state : RandomState or None
         Draws each order from the one before, as scikit-learn does. None: as `Sequential.fit` does, from the model's
         seed and the number of the epoch.
+    onlookers : Onlookers
 
     Notes
     -----
@@ -44,8 +46,11 @@ class Epochs:
         batch_size: int,
         shuffle: bool,
         random_state: np.random.RandomState | None,
+        onlookers: Onlookers,
     ) -> None:
         self.model, self.samples, self.batch_size = model, samples, batch_size
+        self.onlookers = onlookers
+        self.n_steps = -(-len(samples) // batch_size)
         self.shuffle, self.random_state = shuffle, random_state
         self.order = np.arange(len(samples))
         self.flops_per_step = 3.0 * batch_size * model._flops_per_row
@@ -62,7 +67,9 @@ class Epochs:
         return self.model._backend.permutation(self.model.seed, self.model.n_epochs_done, len(self.samples))
 
     def run(self, interrupt: DeferredInterrupt) -> float:
-        """One epoch; the mean of its batches' losses, penalties included.
+        """One epoch, or what there is of it when a callback ends training; the mean of its batches' losses.
+
+        Penalties are included.
 
         Parameters
         ----------
@@ -75,18 +82,27 @@ class Epochs:
         KeyboardInterrupt
             On Ctrl-C, with the model as of the last finished step.
         """
-        order, sums = self._next_order(), np.zeros((1, 2))
+        onlookers, order, sums = self.onlookers, self._next_order(), np.zeros((1, 2))
         weights = self.samples.weights
         totals = self._totals(order)
         if self.random_state is not None and weights is not None:
             weights = self._by_rows(weights, order, totals)
         for first, n_steps, total in self._runs(totals):
-            while n_steps:
-                done = self._segment(order, weights, first, min(n_steps, self.pace.steps()), total, sums)
+            while n_steps and not onlookers.stopped:
+                if onlookers.each_batch:
+                    onlookers.batch_begins(first)
+                done = self._segment(order, weights, first, self._most_steps(n_steps), total, sums)
+                if onlookers.each_batch and done:
+                    onlookers.batch_ended(first, {"loss": mean(sums)})
                 first, n_steps = first + done, n_steps - done
+                onlookers.call_ended()
                 interrupt.deliver()
         self.model._counters.epochs += 1
-        return float(sums[0, 0] / sums[0, 1]) + self.samples.mean_of_constants(weights)
+        return mean(sums) + self.samples.mean_of_constants(weights)
+
+    def _most_steps(self, n_steps: int) -> int:
+        """Of one call into the engine."""
+        return 1 if self.onlookers.each_batch else min(n_steps, self.pace.steps())
 
     def _totals(self, order: Array | None) -> Array:
         """The sum of weights of each batch."""
@@ -141,8 +157,25 @@ class Epochs:
             order=order,
             penalty_scale=1.0 / total if total > 0.0 else 0.0,
         )
-        self.pace.measured(n_steps, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self.pace.measured(n_steps, seconds)
         model._counters.add_steps(done)
+        self._advance(first, done, seconds)
         if status:
-            raise divergence(status, model.optimizer, model.n_epochs_done + 1, model._counters)
+            error = divergence(status, model.optimizer, model.n_epochs_done + 1, model._counters)
+            if not self.onlookers.diverged(error):
+                raise error
+            model.stop_training = True
         return done
+
+    def _advance(self, first: int, done: int, seconds: float) -> None:
+        progress, n_rows = self.onlookers.progress, len(self.samples)
+        progress.step = first + done
+        progress.rows_done += min(progress.step * self.batch_size, n_rows) - first * self.batch_size
+        progress.seconds += seconds
+
+
+def mean(sums: Array) -> float:
+    """Of losses, by their sum and that of their weights; NaN if there was none."""
+    loss, weight = sums[0].tolist()
+    return loss / weight if weight else float("nan")

@@ -46,10 +46,10 @@ def add_outputs(estimator: Any, predictor: Predictor, x: Value, classes: Array |
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor
+    estimator : estimator
         Fitted.
     predictor : Predictor
-        Its network.
+        Of the estimator.
     x : Value
         The rows.
     classes : ndarray, optional
@@ -93,7 +93,8 @@ def _integer(x: Value) -> Value:
 def _numbers(estimator: Any, predictor: Predictor, predictions: Value) -> Outputs:
     """What a regressor's `predict` makes of its network's predictions: some of the columns."""
     graph, units = predictions.graph, np.arange(predictor.n_outputs)
-    centres = estimator._centre(units[None])[0]
+    # Of outputs that belong together, `predict` gives one.
+    centres = units if predictor.group == 1 else estimator._centre(units[None])[0]
     if len(centres) < len(units):
         predictions = graph.add("Gather", predictions, graph.array("centres", centres), axis=1)
     return {"variable": (predictions, (predictor.dtype, ("N", len(centres))))}
@@ -105,8 +106,8 @@ def write_onnx(predictor: Predictor, estimator: Any, path: str | PathLike[str]) 
     Parameters
     ----------
     predictor : Predictor
-        Its network.
-    estimator : MLPClassifier or MLPRegressor
+        Of the estimator.
+    estimator : estimator
         Fitted.
     path : path
         Replaced if it exists.

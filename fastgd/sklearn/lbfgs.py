@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..methods import CONVERGED, LBFGS
+from ..methods import CONVERGED, LBFGS, STOPPED
 from ..threads import choose
 from .samples import Samples
 
@@ -57,7 +57,7 @@ def minimize(
     max_iter: int,
     max_fun: int,
     tol: float,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float], bool],
 ) -> tuple[int, float]:
     """Bring the weighted mean loss, penalties included, to a minimum; returns the number of iterations and the loss.
 
@@ -71,19 +71,20 @@ def minimize(
     tol : float
         Of the largest component of the gradient.
     report : callable
-        Is told the number and the loss of each iteration.
+        Is told the number and the loss of each iteration, of which the model then has the weights; says whether to
+        stop.
     """
     objective, n_iter = MeanLoss(model, samples), 0
 
     def each_iteration(x: Array, loss: float, gradient: Array | None) -> bool:
         nonlocal n_iter
         n_iter += 1
-        report(n_iter, loss)
-        return False
+        objective.weights = x
+        return report(n_iter, loss)
 
     outcome = LBFGS(max_evaluations=max_fun).run(objective, objective.weights, max_iter, tol, each_iteration)
     objective.weights = outcome.x
-    if outcome.status != CONVERGED:
+    if outcome.status not in (CONVERGED, STOPPED):
         warnings.warn(
             f"lbfgs failed to converge after {outcome.n_iterations} iteration(s):\n{outcome.message}\n\n"
             f"Increase the number of iterations to improve the convergence (max_iter={max_iter}).\n"

@@ -5,6 +5,7 @@ The classes of scikit-learn that they derive from check parameters and data, and
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,23 +13,29 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .._formula import LOSSES, Loss
+from .._formula import Loss
 from .._kernels import get_backend
 from ..errors import refusal
 from ..inputs import read_loss
+from ..layers import Dense
 from ..schedules import Schedule, values_at
 from ..threads import choose
+from ..training import DeferredInterrupt
+from .exporting import Exportable
+from .saving import Saved
+from .tasks import CallbackSupportMixin, FitTask
 
 if TYPE_CHECKING:
     from .._kernels import Array
+    from ..export.predictor import Predictor
 
 # fastgd's names of scikit-learn's losses; those that have scikit-learn's epsilon call it so.
 SAME_LOSS = {"log_loss": "binary_cross_entropy", "squared_error": "half_squared_error"}
@@ -84,15 +91,16 @@ class WatchedRows(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Which rows are learnt from (bool), and others to watch, if any."""
+    """Which rows are learnt from (bool), others, if any, and whether these are watched."""
 
     learnt: Array
     rows: WatchedRows | None
+    watched: bool = True
 
     def scored_by(self, score: Callable[[WatchedRows], float]) -> Callable[[], float] | None:
         """The score of the rows that are watched."""
         rows = self.rows
-        return None if rows is None else lambda: score(rows)
+        return None if rows is None or not self.watched else lambda: score(rows)
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ def rates_of(estimator: Linear, before: float, n: int) -> Array:
     return powers
 
 
-class Linear:
+class Linear(Saved, Exportable, CallbackSupportMixin):
     """What stands before scikit-learn's class among the bases of each of ours."""
 
     _own_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -234,6 +242,7 @@ class Linear:
     shuffle: bool
     fit_intercept: bool
     verbose: int
+    early_stopping: bool
     n_iter_no_change: int
     n_threads: int | None
     max_seconds: float | None
@@ -247,6 +256,18 @@ class Linear:
     def _get_learning_rate_type(self, learning_rate: Any) -> Any:
         """scikit-learn's number for its own loop; the names have been checked."""
         return learning_rate
+
+    def _export_link(self) -> str:
+        """By the names of `fastgd.export`."""
+        raise NotImplementedError
+
+    def _predictor_as_fitted(self) -> Predictor:
+        from ..export.predictor import Predictor
+
+        W = self.coef_.toarray() if scipy.sparse.issparse(self.coef_) else self.coef_
+        W, b = np.atleast_2d(W).T, np.atleast_1d(self.intercept_)
+        n_inputs, n_outputs = W.shape
+        return Predictor(n_inputs, n_outputs, [Dense(n_outputs)], [W, b], self._export_link(), 1, W.dtype, "")
 
     # ------------------------------------------------------------------------------------------- coefficients
     def _coefficients(self, n_outputs: int) -> Coefficients:
@@ -262,18 +283,35 @@ class Linear:
             state.mean_b = np.array(self._average_intercept, np.float64).reshape(n_outputs)
         return state
 
-    def _publish(self, state: Coefficients, n_rows: int) -> None:
-        """What was learnt, in the attributes and shapes of scikit-learn."""
-        shape = state.W.shape if is_classifier(self) else (-1,)
-        self.t_ += self.n_iter_ * -(-n_rows // self.batch_size)
-        self.coef_, self.intercept_ = state.W.reshape(shape), state.b.astype(state.W.dtype)
+    def _fitted(self, state: Coefficients, n_steps: int) -> dict[str, Any]:
+        """What was learnt in so many steps, by the names and in the shapes of scikit-learn's attributes."""
+        shape, dtype = state.W.shape if is_classifier(self) else (-1,), state.W.dtype
+        found: dict[str, Any] = {"t_": self.t_ + n_steps}
+        found |= {"coef_": state.W.reshape(shape), "intercept_": state.b.astype(dtype)}
         if state.mean_W is None or state.mean_b is None:
-            return
-        self._standard_coef, self._standard_intercept = self.coef_, self.intercept_
-        self._average_coef = state.mean_W.reshape(shape)
-        self._average_intercept = state.mean_b.astype(state.W.dtype)
-        if self.average <= self.t_ - 1.0:
-            self.coef_, self.intercept_ = self._average_coef, self._average_intercept
+            return found
+        found |= {"_standard_coef": found["coef_"], "_standard_intercept": found["intercept_"]}
+        found |= {"_average_coef": state.mean_W.reshape(shape), "_average_intercept": state.mean_b.astype(dtype)}
+        if self.average <= found["t_"] - 1.0:
+            found |= {"coef_": found["_average_coef"], "intercept_": found["_average_intercept"]}
+        return found
+
+    def _publish(self, state: Coefficients, descents: list[Descent], stopping: Stopping, n_rows: int) -> None:
+        """What was learnt, in the attributes of scikit-learn."""
+        self.validation_scores_ = stopping.scores
+        self.n_iter_ = int(max(descent.n_iter.max() for descent in descents))
+        self.__dict__.update(self._fitted(state, self.n_iter_ * -(-n_rows // self.batch_size)))
+
+    def _task(self, X: Any, y: Any, sample_weight: Array, state: Coefficients, n_epochs: int) -> FitTask | None:
+        """The fit as scikit-learn's callbacks see it, if there are any."""
+        weights = None if (sample_weight == 1).all() else sample_weight
+        n_steps = -(-len(y) // self.batch_size)
+
+        def fitted() -> dict[str, Any]:
+            return copy.deepcopy(self._fitted(state, n_steps * (task.n_epochs_ended if task else 0)))
+
+        task = FitTask.of(self, n_epochs, X, y, weights, fitted)
+        return task
 
     # -------------------------------------------------------------------------------------------- rows held out
     @contextmanager
@@ -294,12 +332,50 @@ class Linear:
             X_val, y_val = validate_data(self, own[0], own[1], accept_sparse="csr", reset=False)
             weights = None if own[2] is None else _check_sample_weight(own[2], X_val, dtype=np.float64)
             return HeldOut(np.ones(len(y), bool), WatchedRows(X_val, y_val, weights))
-        mask = self._make_validation_split(y, sample_mask=sample_weight > 0).astype(bool)
+        mask = self._mask_held_out(y, sample_weight)
         if not mask.any():
             return HeldOut(~mask, None)
-        return HeldOut(~mask, WatchedRows(X[mask], y[mask], sample_weight[mask]))
+        return HeldOut(~mask, WatchedRows(X[mask], y[mask], sample_weight[mask]), bool(self.early_stopping))
+
+    def _mask_held_out(self, y: Array, sample_weight: Array) -> Array:
+        """Which rows are not learnt from: none, or those that scikit-learn draws."""
+        mask: Array = self._make_validation_split(y, sample_mask=sample_weight > 0).astype(bool)
+        return mask
 
     # ------------------------------------------------------------------------------------------------ training
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        coef_init : array-like of shape (n_classes, n_features), or (n_features,) of a regressor, optional
+        intercept_init : array-like of shape (n_classes,), or (1,) of a regressor, optional
+        sample_weight : array-like of shape (n_samples,), optional
+        X_val, y_val, sample_weight_val : optional
+            Scored after each epoch; watched by early stopping in the place of a part of X.
+
+        Returns
+        -------
+        self
+        """
+        with self._watching(X_val, y_val, sample_weight_val):
+            super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
+        return self
+
     def _get_loss_function(self, loss: Any) -> Loss:
         if not isinstance(loss, str):
             own = read_loss(loss)
@@ -318,9 +394,10 @@ class Linear:
         seed: int,
         max_iter: int,
         learnt: Array,
+        told: FitTask | None,
         score: Callable[[], float] | None,
-    ) -> int:
-        """Train; returns the number of epochs.
+    ) -> None:
+        """Train and publish what was learnt; on Ctrl-C, too, which is answered after the epochs of a call.
 
         Parameters
         ----------
@@ -332,43 +409,84 @@ class Linear:
         max_iter : int
         learnt : ndarray of bool (n,)
             The rows to learn from; the order is drawn of all.
+        told : FitTask or None
+            Told of each epoch; may ask for it to be the last.
         score : callable or None
             What early stopping watches, of the coefficients as they stand.
         """
-        n_outputs, flops = len(coefficients.W), task.flops_of_epoch
-        all_flops = n_outputs * flops * max_iter
-        n_threads = 1 if task.loss.rowwise else min(n_outputs, choose(self.n_threads, n_outputs * flops, all_flops))
-        cuts = np.linspace(0, n_outputs, n_threads + 1).astype(int)
+        flops = len(coefficients.W) * task.flops_of_epoch
+        n_threads = self._n_threads_for(task, len(coefficients.W), flops, max_iter)
+        cuts = np.linspace(0, len(coefficients.W), n_threads + 1).astype(int)
         descents = [Descent(self, task, coefficients, slice(*ends)) for ends in zip(cuts, cuts[1:], strict=False)]
-        most = 1 if score or self.verbose else max(1, int(FLOPS_OF_CALL / (n_outputs * flops)))
+        most = 1 if score or told or self.verbose or not learnt.all() else max(1, int(FLOPS_OF_CALL / flops))
         patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
-        permutation = get_backend("cython").xorshift_permutation(len(learnt), seed) if self.shuffle else None
-        orders, stopping = [np.arange(len(learnt)) for _ in descents], Stopping(self)
+        orders, stopping = Orders(learnt, seed if self.shuffle else None, n_threads), Stopping(self)
         start, n_done, n_epochs = time.perf_counter(), 0, FIRST_EPOCHS
-        with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
-            while n_done < max_iter and any(descent.active.any() for descent in descents):
-                n_epochs = min(2 * n_epochs, most, max_iter - n_done)
-                if learnt.all():
-                    given = [(order, permutation) for order in orders]
-                else:
-                    orders = [order if permutation is None else order[permutation] for order in orders]
-                    given = [(order[learnt[order]], None) for order in orders]
-                jobs = [
-                    partial(descent.advance, order, by, n_epochs, patience)
-                    for descent, (order, by) in zip(descents, given, strict=True)
-                ]
-                list(pool.map(lambda job: job(), jobs) if pool else (job() for job in jobs))
-                n_done += n_epochs
-                if self.verbose:
-                    report(n_done, coefficients, descents)
-                if score and stopping.after(score()):
-                    for descent in descents:
-                        descent.stop(np.ones(len(descent.active), bool))
-                    stopping.n_worse = 0
-                if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
-                    break
-        self.validation_scores_ = stopping.scores
-        return int(max(descent.n_iter.max() for descent in descents))
+        try:
+            with (
+                ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
+                DeferredInterrupt() as interrupt,
+            ):
+                while n_done < max_iter and any(descent.active.any() for descent in descents):
+                    n_epochs = min(2 * n_epochs, most, max_iter - n_done)
+                    if told:
+                        told.epoch_begins()
+                    jobs = [
+                        partial(descent.advance, *given, n_epochs, patience)
+                        for descent, given in zip(descents, orders.of_call(), strict=True)
+                    ]
+                    list(pool.map(lambda job: job(), jobs) if pool else (job() for job in jobs))
+                    n_done += n_epochs
+                    if self.verbose:
+                        report(n_done, coefficients, descents)
+                    if score and stopping.after(score()):
+                        for descent in descents:
+                            descent.stop(np.ones(len(descent.active), bool))
+                        stopping.n_worse = 0
+                    if told and told.epoch_ended():
+                        break
+                    if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
+                        break
+                    interrupt.deliver()
+        except KeyboardInterrupt:
+            self._publish(coefficients, descents, stopping, len(task.targets))
+            raise
+        self._publish(coefficients, descents, stopping, len(task.targets))
+        if told:
+            told.ended()
+
+    def _n_threads_for(self, task: Task, n_outputs: int, flops: float, max_iter: int) -> int:
+        """Each has some of the outputs; a loss that sees all of them at once, one for all."""
+        return 1 if task.loss.rowwise else min(n_outputs, choose(self.n_threads, flops, flops * max_iter))
+
+
+class Orders:
+    """In which order rows are learnt from, epoch by epoch; each thread has one of its own to go on from.
+
+    Parameters
+    ----------
+    learnt : ndarray of bool (n,)
+        The order is drawn of all rows, and those that are not learnt from are left out.
+    seed : int or None
+        None: as they lie.
+    n_threads : int
+    """
+
+    def __init__(self, learnt: Array, seed: int | None, n_threads: int) -> None:
+        self.learnt, self.all = learnt, bool(learnt.all())
+        self.permutation = None if seed is None else get_backend("cython").xorshift_permutation(len(learnt), seed)
+        self.orders = [np.arange(len(learnt)) for _ in range(n_threads)]
+
+    def of_call(self) -> list[tuple[Array, Array | None]]:
+        """For each thread the order before an epoch, and the permutation that the engine is to make with it.
+
+        Where rows are left out, the order is that of the epoch, and there is a single one in a call.
+        """
+        if self.all:
+            return [(order, self.permutation) for order in self.orders]
+        if self.permutation is not None:
+            self.orders = [order[self.permutation] for order in self.orders]
+        return [(order[self.learnt[order]], None) for order in self.orders]
 
 
 class Stopping:
@@ -410,8 +528,3 @@ def with_narrow_indices(X: Any) -> Any:
         X = X.copy()
         X.sum_duplicates()
     return X
-
-
-def elementwise_losses(kinds: set[str]) -> set[str]:
-    """Names of losses on single scores with targets of these kinds."""
-    return {name for name, loss in LOSSES.items() if not loss.rowwise and loss.target in kinds}

@@ -9,27 +9,28 @@ import scipy.special
 from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from .._formula import LOSSES, Loss
+from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
 from .classifier import BINARY
+from .growth import Growth
+from .labels import places_of
 from .linear import (
     LARGEST_SEED,
     Coefficients,
     Linear,
     Task,
-    elementwise_losses,
     with_narrow_indices,
 )
+from .names import KnownNames, elementwise_losses, losses_by_class
 
 if TYPE_CHECKING:
     from .._kernels import Array
-
-OVER_ROWS = {name for name, loss in LOSSES.items() if loss.by_class}
 
 
 class SGDClassifier(Linear, linear_model.SGDClassifier):
@@ -75,6 +76,12 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         Larger batches are faster, and the rates of ``"optimal"`` fall with the number of steps.
     max_seconds : float or None, default=None
         `fit` ends after the epochs in which so much time has passed.
+    calibration : {"sigmoid", "isotonic", "temperature", None}, default=None
+        How `predict_proba`, which there is then for every loss, is fitted to the scores of rows that are not learnt
+        from; see `MLPClassifier`.
+    accept_new_classes : bool, default=False
+        Whether classes that come up in a later `partial_fit` get coefficients of their own, zero at first. The first
+        call needs no `classes` then, but rows of two.
     n_threads : int or None, default=None
         The most threads to use, each for some of the classes; None: the processors that are there. The results are the
         same bits for any number.
@@ -85,6 +92,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         As scikit-learn's; `t_` counts steps.
     validation_scores_ : list of float
         After each epoch, if early stopping watches.
+    calibrator_ : CalibratedClassifierCV
+        What makes probabilities of scores; with `calibration`.
 
     See Also
     --------
@@ -115,11 +124,17 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         **linear_model.SGDClassifier._parameter_constraints,
         **Linear._own_constraints,
         "loss": [
-            StrOptions(
-                {*linear_model.SGDClassifier.loss_functions, *OVER_ROWS, *elementwise_losses({"sign", "probability"})}
+            KnownNames(
+                lambda: {
+                    *linear_model.SGDClassifier.loss_functions,
+                    *losses_by_class(),
+                    *elementwise_losses("sign", "probability"),
+                }
             ),
             Loss,
         ],
+        "calibration": [METHODS, None],
+        "accept_new_classes": ["boolean"],
     }
 
     def __init__(
@@ -148,6 +163,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         average: Any = False,
         batch_size: int = 1,
         max_seconds: float | None = None,
+        calibration: str | None = None,
+        accept_new_classes: bool = False,
         n_threads: int | None = None,
     ) -> None:
         super().__init__(
@@ -175,44 +192,15 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         )
         self.batch_size = batch_size
         self.max_seconds = max_seconds
+        self.calibration = calibration
+        self.accept_new_classes = accept_new_classes
         self.n_threads = n_threads
 
     class_weight: Any
+    classes_: Array
+    _class_counts: Array
 
     # ---------------------------------------------------------------------------------------------------- training
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        coef_init: Any = None,
-        intercept_init: Any = None,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        coef_init : array-like of shape (n_classes, n_features), optional
-        intercept_init : array-like of shape (n_classes,), optional
-        sample_weight : array-like of shape (n_samples,), optional
-        X_val, y_val, sample_weight_val : optional
-            Scored after each epoch; watched by early stopping in the place of a part of X.
-
-        Returns
-        -------
-        self
-        """
-        with self._watching(X_val, y_val, sample_weight_val):
-            super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
-        return self
-
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over the given rows, from where training stands.
@@ -222,22 +210,48 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         classes : array-like, optional
-            All classes there will be; needed in the first call.
+            All classes there will be; needed in the first call. With `accept_new_classes` all that are known of then;
+            it is not needed, nor looked at later.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         self
         """
-        given = self.class_weight
-        if isinstance(given, str):
-            # scikit-learn takes no "balanced" here, but it takes the table.
-            self.class_weight = self._balanced_so_far(y, classes)
+        refuse_in_partial_fit(self)
+        before, given = dict(vars(self)), self.class_weight
         try:
+            if self.accept_new_classes:
+                classes = self._take_in(y, classes)
+            if isinstance(given, str):
+                # scikit-learn takes no "balanced" here, but it takes the table.
+                self.class_weight = self._balanced_so_far(y, classes)
             super().partial_fit(with_narrow_indices(X), y, classes=classes, sample_weight=sample_weight)
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         finally:
             self.class_weight = given
         return self
+
+    def _take_in(self, y: Any, classes: Any) -> Any:
+        """Coefficients for classes of `y` that are not known yet; the classes of a first call."""
+        if not hasattr(self, "classes_"):
+            return unique_labels(y) if classes is None else classes
+        rowwise = super()._get_loss_function(self.loss).rowwise
+        growth, zero = Growth.to(self.classes_, y, rowwise), np.zeros(())
+        if growth is not None:
+            for name in ("coef_", "_standard_coef", "_average_coef"):
+                if hasattr(self, name):
+                    setattr(self, name, np.ascontiguousarray(growth.outputs(getattr(self, name).T, zero).T))
+            for name in ("intercept_", "_standard_intercept", "_average_intercept"):
+                if hasattr(self, name):
+                    setattr(self, name, growth.outputs(getattr(self, name), zero))
+            if hasattr(self, "_class_counts"):
+                self._class_counts = growth.scattered(self._class_counts)
+            self.classes_ = growth.classes
+        return None
 
     def _balanced_so_far(self, y: Any, classes: Any) -> dict[Any, float] | None:
         """The weight of each class by the rows of this call and those before it."""
@@ -267,6 +281,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
         labels = np.searchsorted(self.classes_, y).astype(np.intp)
         held_out = self._held_out(X, labels, y, sample_weight)
+        if self.calibration is not None and held_out.rows is not None:
+            check_held_out(places_of(held_out.rows.y, self.classes_), self.classes_)
         random_state = check_random_state(self.random_state)
         if n_outputs > 1:
             random_state = check_random_state(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
@@ -280,15 +296,29 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
             np.arange(n_outputs) if n_outputs > 1 else np.array([1]),
             np.ascontiguousarray(class_weights, np.float64),
         )
-        self.n_iter_ = self._descend(
+        self._descend(
             task,
             state,
             seed=int(random_state.randint(LARGEST_SEED)),
             max_iter=max_iter,
             learnt=held_out.learnt,
+            told=self._task(X, y, sample_weight, state, max_iter),
             score=held_out.scored_by(lambda rows: self._accuracy(state, rows)),
         )
-        self._publish(state, len(labels))
+        if self.calibration is not None and held_out.rows is not None:
+            rows = held_out.rows
+            scores = rows.X @ self.coef_.T + self.intercept_
+            places = places_of(rows.y, self.classes_)
+            self.calibrator_ = fit_probabilities(self.calibration, scores, places, rows.weights)
+
+    def _mask_held_out(self, y: Array, sample_weight: Array) -> Array:
+        if self.calibration is None or self.early_stopping:
+            return super()._mask_held_out(y, sample_weight)
+        # As early stopping has it.
+        split = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
+        mask = np.zeros(len(y), bool)
+        mask[next(split.split(np.zeros((len(y), 1)), y))[1]] = True
+        return mask
 
     def _accuracy(self, state: Coefficients, rows: Any) -> float:
         scores = rows.X @ state.W.T + state.b
@@ -297,11 +327,22 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
 
     # ------------------------------------------------------------------------------------------------------ asking
     def _check_link(self) -> bool:
+        if self.calibration is not None:
+            return True
         loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
         declared = LOSSES["binary_cross_entropy"] if loss == "log_loss" else LOSSES.get(loss, loss)
         if self.loss == "modified_huber" or (isinstance(declared, Loss) and declared.link != "linear"):
             return True
         raise AttributeError(f"probability estimates are not available for loss={self.loss!r}")
+
+    # What an export asks.
+    _is_multilabel = False
+
+    def _export_link(self) -> str:
+        if not hasattr(self, "predict_proba"):
+            return "linear"
+        link = "modified_huber" if self.loss == "modified_huber" else self._loss_function_.link
+        return link if self.coef_.shape[0] == 1 or self._loss_function_.rowwise else f"{link}_shares"
 
     @available_if(lambda estimator: estimator._check_link())
     def predict_proba(self, X: Any) -> Array:
@@ -318,6 +359,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         ndarray of shape (n_samples, n_classes)
         """
         check_is_fitted(self)
+        if self.calibration is not None:
+            return probabilities_of(self.calibrator_, self.decision_function(X))
         if self.loss in ("log_loss", "modified_huber"):
             probabilities: Array = linear_model.SGDClassifier.predict_proba.__get__(self)(X)
             return probabilities

@@ -9,7 +9,6 @@ from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
 
 from .._formula import Loss
 from .._kernels import get_backend
@@ -19,9 +18,9 @@ from .linear import (
     Coefficients,
     Linear,
     Task,
-    elementwise_losses,
     with_narrow_indices,
 )
+from .names import KnownNames, elementwise_losses
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -75,10 +74,10 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         **linear_model.SGDRegressor._parameter_constraints,
         **Linear._own_constraints,
         "loss": [
-            StrOptions(
-                {
+            KnownNames(
+                lambda: {
                     *linear_model.SGDRegressor.loss_functions,
-                    *elementwise_losses({"real", "nonnegative", "positive", "nonzero"}),
+                    *elementwise_losses("real", "nonnegative", "positive", "nonzero"),
                 }
             ),
             Loss,
@@ -137,39 +136,6 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        coef_init: Any = None,
-        intercept_init: Any = None,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        coef_init : array-like of shape (n_features,), optional
-        intercept_init : array-like of shape (1,), optional
-        sample_weight : array-like of shape (n_samples,), optional
-        X_val, y_val, sample_weight_val : optional
-            Scored after each epoch; watched by early stopping in the place of a part of X.
-
-        Returns
-        -------
-        self
-        """
-        with self._watching(X_val, y_val, sample_weight_val):
-            super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over the given rows, from where training stands.
 
@@ -198,15 +164,18 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         task = Task(
             X.astype(dtype, copy=False), targets.ravel(), weights, loss, np.zeros(1, np.intp), np.ones((1, 2))
         )
-        self.n_iter_ = self._descend(
+        self._descend(
             task,
             state,
             seed=seed,
             max_iter=max_iter,
             learnt=held_out.learnt,
+            told=self._task(X, y, sample_weight, state, max_iter),
             score=held_out.scored_by(lambda rows: self._r2(state, loss, rows)),
         )
-        self._publish(state, len(y))
+
+    def _export_link(self) -> str:
+        return self._get_loss_function(self.loss).link
 
     def _linked(self, loss: Loss, scores: Array) -> Array:
         link = LINKS.get(loss.link)

@@ -2,60 +2,76 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    is_classifier,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .._formula import ACTIVATIONS, Activation
+from .._formula import Activation
+from ..callbacks import read_callbacks
 from ..errors import DivergenceError, refusal
-from ..inputs import is_sparse, read_dtype
+from ..inputs import is_sparse
 from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from ..model import Sequential
-from ..optimizers import BY_NAME, Optimizer
+from ..optimizers import Optimizer
 from ..penalties import ElasticNet
 from ..schedules import Schedule
-from ..training import DeferredInterrupt
+from ..training import DeferredInterrupt, Progress
 from . import lbfgs
 from .epochs import Epochs
+from .exporting import Exportable
+from .names import SAME_ACTIVATION, KnownNames, activation_names, solver_names
+from .onlookers import Onlookers
 from .samples import Samples, as_users_have_it, rows_of
+from .saving import Saved
 from .sensitivities import input_gradients
 from .solvers import end_epoch, solver_of, stops
+from .tasks import CallbackSupportMixin, FitTask, TaskCallback
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    import numpy.typing as npt
-
     from .._formula import Loss
     from .._kernels import Array
     from ..export.predictor import Predictor
 
-# fastgd's names of what scikit-learn calls otherwise.
-SAME_ACTIVATION = {"identity": "linear", "logistic": "sigmoid"}
+    # Rows that are not learnt from, and their y as the user has it.
+    Watched = tuple[Samples, Any]
+
+# scikit-learn's names of links.
+OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 
-class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class Multilayer(
+    Saved, Exportable, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+):
     """A network between the checks of an estimator and its outputs; see its subclasses for the parameters."""
+
+    # Of scores, among the values that callbacks are told.
+    _name_of_score: ClassVar[str]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({*SAME_ACTIVATION, *ACTIVATIONS}), Activation, list, tuple],
-        "solver": [StrOptions({"lbfgs", *BY_NAME}), Optimizer],
+        "activation": [KnownNames(activation_names), Activation, list, tuple],
+        "solver": [KnownNames(solver_names), Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule, callable],
@@ -80,6 +96,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions({"batch", "layer"}), None],
         "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
+        "callbacks": [list, tuple, None],
         "dialect": [StrOptions({"sklearn"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -102,12 +119,12 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """The loss, and how many outputs' losses are added up where fastgd takes their mean."""
 
     @abstractmethod
-    def _out_activation(self) -> str:
-        """scikit-learn's name for the loss's link."""
-
-    @abstractmethod
     def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
         """What early stopping watches, of checked X."""
+
+    def _weighted(self, weights: Array | None, targets: Array, incremental: bool) -> Array | None:
+        """Weights of rows, with those of their targets."""
+        return weights
 
     def _constants(self, targets: Array) -> Array | None:
         """What scikit-learn's loss has besides fastgd's, for each row."""
@@ -240,6 +257,35 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return weights
 
     # ---------------------------------------------------------------------------------------------------- training
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Of a regressor numbers; of a classifier classes of any kind, an indicator matrix where a row may have
+            several.
+        sample_weight : array-like of shape (n_samples,), optional
+        X_val, y_val, sample_weight_val : optional
+            Scored after each epoch, and watched by early stopping in the place of a part of X.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
     ) -> Self:
@@ -252,6 +298,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 "neither with solver='lbfgs', which sees all rows at once",
             )
             raise ValueError(refusal(what, "one of them", expected, "use solver='adam'"))
+        callbacks = read_callbacks(self.callbacks)
         first_pass = "_model" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = validate_data(
             self,
@@ -263,25 +310,55 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             y_numeric=not is_classifier(self),
             reset=first_pass,
         )
-        X = rows_of(X, "X")
+        rows = rows_of(X, "X")
+        weights = self._read_weights(sample_weight, rows)
         targets = self._read_y(y, incremental, first_pass)
-        weights = self._read_weights(sample_weight, X, y, incremental)
-        samples = Samples(X, targets, weights, self._constants(targets))
+        weights = self._weighted(weights, targets, incremental)
+        samples = Samples(rows, targets, weights, self._constants(targets))
         held_out = self._read_validation(validation, samples)
+        watched = held_out is not None or (self.early_stopping and self.solver != "lbfgs")
         self._random_state = check_random_state(self.random_state)
+        splits = held_out is None and self._holds_out()
+        if splits and self.solver == "lbfgs":
+            # The penalty of its model is by the rows that are learnt from.
+            samples, held_out = self._split(samples)
         self._prepare(samples, first_pass, incremental)
+        if splits and self.solver != "lbfgs":
+            samples, held_out = self._split(samples)
+        self._check_held_out(held_out)
+        n_epochs = 1 if incremental else self.max_iter
+        task = FitTask.of(self, n_epochs, X, y, sample_weight, lambda: {"_model": copy.deepcopy(self._model)})
+        onlookers = Onlookers(callbacks if task is None else [*callbacks, TaskCallback(task)], self._model)
         try:
             if self.solver == "lbfgs":
-                self._fit_lbfgs(samples)
+                self._fit_lbfgs(samples, held_out if watched else None, onlookers)
             else:
-                self._fit_stochastic(samples, y, held_out, incremental)
+                self._fit_stochastic(samples, held_out if watched else None, onlookers, n_epochs, incremental)
+            onlookers.end()
         except DivergenceError as error:
             raise ValueError(f"{NOT_FINITE} ({error})") from error
         finally:
+            onlookers.close()
             self.__dict__.pop("_lists", None)
+        self._finish(held_out)
         return self
 
-    def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> Array | None:
+    def _holds_out(self) -> bool:
+        """Whether rows are not to be learnt from."""
+        return bool(self.early_stopping and self.solver != "lbfgs")
+
+    def _check_held_out(self, held_out: Watched | None) -> None:
+        """Refuse rows that would not do for what they are held out for."""
+
+    def _out_activation(self) -> str:
+        """scikit-learn's name for the loss's link."""
+        link = self._loss_of_targets()[0].link
+        return OUT_ACTIVATIONS.get(link, link)
+
+    def _finish(self, held_out: Watched | None) -> None:
+        """What is to be done of a fit once the network is trained."""
+
+    def _read_weights(self, sample_weight: Any, X: Any) -> Array | None:
         if sample_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
@@ -292,7 +369,7 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise ValueError(refusal("sample_weight", "nothing but zeros", "a weight above 0", "pass None"))
         return np.ascontiguousarray(weights)
 
-    def _read_validation(self, given: tuple[Any, Any, Any], learnt: Samples) -> tuple[Samples, Any] | None:
+    def _read_validation(self, given: tuple[Any, Any, Any], learnt: Samples) -> Watched | None:
         """A set of the user's own, as the engine takes it, and its y."""
         X_val, y_val, weights = given
         if X_val is None and y_val is None:
@@ -335,30 +412,41 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.best_loss_ = None if self.early_stopping else np.inf
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _fit_lbfgs(self, samples: Samples) -> None:
-        def report(n_iter: int, loss: float) -> None:
-            self.loss_curve_.append(loss * n_summed)
-            if self.verbose:
-                print(f"Iteration {n_iter}, loss = {loss * n_summed:.8f}")
-
+    def _fit_lbfgs(self, samples: Samples, held_out: Watched | None, onlookers: Onlookers) -> None:
         n_summed = self._loss_of_targets()[1]
+
+        def report(n_iter: int, loss: float) -> bool:
+            self.n_iter_ = n_iter
+            onlookers.progress.rows_done += len(samples)
+            self._count_epoch(loss * n_summed, held_out, onlookers)
+            onlookers.call_ended()
+            if not onlookers.stopped and n_iter < self.max_iter:
+                onlookers.epoch_begins(len(self.loss_curve_) + 1)
+            return onlookers.stopped
+
+        if held_out is not None and self.validation_loss_curve_ is None:
+            self.validation_loss_curve_, self.validation_scores_ = [], []
+        onlookers.begin(Progress(self.max_iter, 0, len(samples), 1))
+        onlookers.epoch_begins(len(self.loss_curve_) + 1)
         self.n_iter_, loss = lbfgs.minimize(
             self._model, samples, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol, report=report
         )
         self.loss_ = loss * n_summed
         self.best_loss_ = self.loss_
 
-    def _fit_stochastic(self, samples: Samples, y: Any, held_out: Any, incremental: bool) -> None:
-        if self.early_stopping and held_out is None:
-            samples, held_out = self._split(samples)
+    def _fit_stochastic(
+        self, samples: Samples, held_out: Watched | None, onlookers: Onlookers, n_epochs: int, incremental: bool
+    ) -> None:
         if held_out is not None and self.validation_loss_curve_ is None:
             self.validation_loss_curve_, self.validation_scores_ = [], []
         random_state = self._random_state if self.dialect == "sklearn" else None
-        epochs = Epochs(self._model, samples, self._batch_size(len(samples)), self.shuffle, random_state)
+        batch_size = self._batch_size(len(samples))
+        epochs = Epochs(self._model, samples, batch_size, self.shuffle, random_state, onlookers)
         self._best_weights = self._model.get_weights() if self.early_stopping else None
+        onlookers.begin(Progress(n_epochs, 0, len(samples), epochs.n_steps))
         try:
             with DeferredInterrupt() as interrupt:
-                done = self._train(epochs, held_out, 1 if incremental else self.max_iter, interrupt)
+                done = self._train(epochs, held_out, n_epochs, interrupt)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
             done = True
@@ -373,21 +461,21 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if best is not None:
             self._model.set_weights(best)
 
-    def _train(self, epochs: Epochs, held_out: Any, max_iter: int, interrupt: DeferredInterrupt) -> bool:
-        """Epoch by epoch; whether it ended because there is no more improvement or no more time."""
-        n_summed = self._loss_of_targets()[1]
+    def _train(self, epochs: Epochs, held_out: Watched | None, max_iter: int, interrupt: DeferredInterrupt) -> bool:
+        """Epoch by epoch; whether it ended because there is no more improvement, no more time, or by a callback."""
+        n_summed, onlookers = self._loss_of_targets()[1], epochs.onlookers
         optimizer: Any = self._model.optimizer
         start, self.n_iter_ = time.perf_counter(), 0
-        while self.n_iter_ < max_iter:
-            self.loss_ = epochs.run(interrupt) * n_summed
+        while self.n_iter_ < max_iter and not onlookers.stopped:
+            onlookers.epoch_begins(len(self.loss_curve_) + 1)
+            rows_before = onlookers.progress.rows_done
+            loss = epochs.run(interrupt) * n_summed
             self.n_iter_ += 1
-            self.t_ += len(epochs.samples)
-            self.loss_curve_.append(self.loss_)
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-            if held_out is not None:
-                self._watch(held_out, n_summed)
-            if not self.early_stopping:
+            self.t_ += onlookers.progress.rows_done - rows_before
+            self._count_epoch(loss, held_out, onlookers)
+            if self.early_stopping:
+                self._count_score()
+            else:
                 self._count_loss()
             end_epoch(self, optimizer, n_summed)
             if self._no_improvement_count > self.n_iter_no_change:
@@ -396,9 +484,23 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 self._no_improvement_count = 0
             if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
                 return True
-        return False
+        return onlookers.stopped
 
-    def _split(self, samples: Samples) -> tuple[Samples, tuple[Samples, Array]]:
+    def _count_epoch(self, loss: float, held_out: Watched | None, onlookers: Onlookers) -> None:
+        """Keep the values of an epoch, and tell whoever wants to know them."""
+        self.__dict__.pop("_lists", None)
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+        values = {"loss": loss}
+        if held_out is not None:
+            self._watch(held_out)
+            values["val_loss"] = self.validation_loss_curve_[-1]
+            values[f"val_{self._name_of_score}"] = self.validation_scores_[-1]
+        onlookers.epoch_ended(len(self.loss_curve_), values)
+
+    def _split(self, samples: Samples) -> tuple[Samples, Watched]:
         """Rows to learn from and rows to watch; with classes, as scikit-learn has it, stratified if there are two."""
         stratify = samples.targets if is_classifier(self) and self.n_outputs_ == 1 else None
         rows, held_out = train_test_split(
@@ -423,22 +525,26 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             )
         return int(np.clip(self.batch_size, 1, n_rows))
 
-    def _watch(self, held_out: tuple[Samples, Any], n_summed: int) -> None:
-        """Score the epoch; keep the best weights so far, if early stopping wants them."""
-        (samples, y), model = held_out, self._model
-        self.validation_loss_curve_.append(samples.mean_loss(model._built(), 1) * n_summed)
+    def _watch(self, held_out: Watched) -> None:
+        """Loss and score of rows that are not learnt from."""
+        samples, y = held_out
+        loss = samples.mean_loss(self._model._built(), 1) * self._loss_of_targets()[1]
+        self.validation_loss_curve_.append(loss)
         score = self._score_of(as_users_have_it(samples.X), y, samples.weights)
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if self.early_stopping:
-            self._count(score < self.best_validation_score_ + self.tol)
-            if score > self.best_validation_score_:
-                self.best_validation_score_ = score
-                self._best_weights = model.get_weights()
 
     def _count(self, worse: bool) -> None:
         self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
+
+    def _count_score(self) -> None:
+        """Keep the best weights so far."""
+        score = self.validation_scores_[-1]
+        self._count(score < self.best_validation_score_ + self.tol)
+        if score > self.best_validation_score_:
+            self.best_validation_score_ = score
+            self._best_weights = self._model.get_weights()
 
     def _count_loss(self) -> None:
         self._count(self.loss_curve_[-1] > self.best_loss_ - self.tol)
@@ -505,70 +611,9 @@ class Multilayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return input_gradients(self._model, X.toarray() if is_sparse(X) else X, output)
 
     # --------------------------------------------------------------------------------------------------- exporting
-    def to_onnx(self, path: str | PathLike[str], *, dtype: npt.DTypeLike | None = None) -> None:
-        """Write the fitted estimator as an ONNX file, for onnxruntime and whatever else reads that format.
-
-        Needs the onnx library: ``pip install "fastgd[onnx]"``. A whole pipeline is converted by skl2onnx, which knows
-        these estimators where it is installed.
-
-        Parameters
-        ----------
-        path : path
-            Replaced if it exists.
-        dtype : {"float32", "float64"}, optional
-            Of the rows and of all numbers within; by default the one that the estimator was fitted with.
-
-        Raises
-        ------
-        NotFittedError
-        ImportError
-            If onnx is not installed.
-        ValueError
-            For classes that are neither whole numbers nor text, and for more than 2 GiB of weights.
-
-        Notes
-        -----
-        The graph takes ``X`` of shape (N, n_features). Names are those of skl2onnx: a classifier gives ``label``, int64
-        or text, and ``probabilities`` of shape (N, n_classes), scores where the loss has no probabilities, of which the
-        first of two is the negative of the other; a regressor gives ``variable`` of shape (N, n_outputs), what
-        `predict` gives.
-        """
-        from .export import write_onnx
-
-        write_onnx(self._predictor(dtype), self, path)
-
-    def to_c(self, path: str | PathLike[str], *, name: str = "predict", dtype: npt.DTypeLike | None = None) -> None:
-        """Write the fitted network as one C99 file, as `fastgd.Sequential.to_c` does.
-
-        Parameters
-        ----------
-        path : path
-            Replaced if it exists.
-        name : str
-            Of the function, an identifier of C. For one row it gives what the last layer's units do with the link
-            applied: the probability of each class, or of the second of two; numbers for a regressor.
-        dtype : {"float32", "float64"}, optional
-            ``float`` or ``double``; by default the one that the estimator was fitted with.
-
-        Raises
-        ------
-        NotFittedError
-        ValueError
-            If `name` is no identifier of C, or means something there already.
-        """
-        from ..export.c import write_c
-
-        write_c(self._predictor(dtype), path, name)
-
-    def _predictor(self, dtype: npt.DTypeLike | None = None) -> Predictor:
-        check_is_fitted(self)
+    def _predictor_as_fitted(self) -> Predictor:
         self._push()
-        predictor = self._model._predictor(False)
-        if dtype is None:
-            return replace(predictor, title=repr(self))
-        chosen = read_dtype(dtype)
-        weights = [array.astype(chosen) for array in predictor.weights]
-        return replace(predictor, weights=weights, dtype=chosen, title=repr(self))
+        return self._model._predictor(False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # fastgd's names of scikit-learn's losses, which have the factor of one half.
 SAME_LOSS = {"squared_error": "half_squared_error", "absolute_error": "mean_absolute_error"}
-OUT_ACTIVATIONS = {"linear": "identity"}
 
 
 class MLPRegressor(RegressorMixin, Multilayer):
@@ -44,8 +43,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
         As of scikit-learn.
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As of scikit-learn.
-    l1_ratio, dropout, normalization, max_seconds, dialect, n_threads
-        See `MLPClassifier`.
+    l1_ratio, dropout, normalization, max_seconds, callbacks, dialect, n_threads
+        See `MLPClassifier`; callbacks are told of ``val_r2`` rather than ``val_accuracy``.
 
     Attributes
     ----------
@@ -75,6 +74,8 @@ class MLPRegressor(RegressorMixin, Multilayer):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {**Multilayer._parameter_constraints, "loss": [str, Loss]}
+
+    _name_of_score = "r2"
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
         dropout: float = 0.0,
         normalization: str | None = None,
         max_seconds: float | None = None,
+        callbacks: Any = None,
         dialect: str | None = "sklearn",
         n_threads: int | None = None,
     ) -> None:
@@ -138,6 +140,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
         self.dropout = dropout
         self.normalization = normalization
         self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.dialect = dialect
         self.n_threads = n_threads
 
@@ -158,10 +161,6 @@ class MLPRegressor(RegressorMixin, Multilayer):
         loss = read_loss(SAME_LOSS.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss)
         return loss, self.n_outputs_ if loss.name == "poisson" else 1
 
-    def _out_activation(self) -> str:
-        link = self._loss_of_targets()[0].link
-        return OUT_ACTIVATIONS.get(link, link)
-
     def _constants(self, targets: Array) -> Array | None:
         if self.loss != "poisson":
             return None
@@ -171,33 +170,6 @@ class MLPRegressor(RegressorMixin, Multilayer):
     def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
         outputs = self._centre(self._outputs(X))
         return float(r2_score(y, outputs, sample_weight=sample_weight)) if np.isfinite(outputs).all() else np.nan
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
-        X_val, y_val, sample_weight_val : optional
-            Scored after each epoch, and watched by early stopping in the place of a part of X.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

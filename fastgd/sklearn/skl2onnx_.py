@@ -108,7 +108,7 @@ def infer_shapes(operator: Any) -> None:
         raise RuntimeError(refusal("to_onnx", f"{estimator!r} before other estimators", expected, remedy))
     if not is_classifier(estimator):
         calculate_linear_regressor_output_shapes(operator)
-        operator.outputs[0].type.shape = [n_rows, estimator.n_outputs_]
+        operator.outputs[0].type.shape = [n_rows, getattr(estimator, "n_outputs_", 1)]
         return
     label_table(estimator.classes_)
     calculate_linear_classifier_output_shapes(operator)

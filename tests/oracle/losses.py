@@ -356,6 +356,7 @@ def softmax_focal_cross_entropy(
 
     def parts(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         u = mixed_targets(y, z.shape[1], label_smoothing, class_weight)
+        z = z - z.max(axis=1, keepdims=True)
         log_p = z - log_sum_exp(z)
         # Of all but one class by itself: what a probability near 1 lacks of it.
         log_q = np.stack(
@@ -490,7 +491,8 @@ def gaussian_nll() -> Loss:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows over their lengths."""
+    """Rows over their lengths, whose squares may be beyond the range of numbers."""
+    rows = rows / abs(rows).max(axis=1, keepdims=True)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

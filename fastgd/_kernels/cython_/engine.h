@@ -74,7 +74,7 @@ typedef struct {
     int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
 } step_history;
 
-enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
+enum layer_kind { DENSE, DROPOUT, SOFTMAX, BATCH_NORM, LAYER_NORM };
 
 typedef struct {
     int kind;

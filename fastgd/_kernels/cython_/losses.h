@@ -275,6 +275,19 @@ static void own_losses(const loss_plan *loss, const scored_rows *rows, ptrdiff_t
     }
 }
 
+/* A row without weight counts for nothing, also where its loss is infinite: zero times that would be NaN. */
+static void clear_weightless_rows(const scored_rows *rows, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t row = first; row < last; row++) {
+        if (rows->row_weights[row] != 0)
+            continue;
+        rows->losses[row] = 0;
+        if (rows->row_scale)
+            EACH_PIECE(rows->delta, row)
+                store_piece(piece, vec_splat(0));
+    }
+}
+
 /* Losses and gradient of rows first .. last-1. */
 static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdiff_t first, ptrdiff_t last)
 {
@@ -288,6 +301,7 @@ static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdif
         softmax_gradient(rows, first, last);
         add_logarithms(rows->row_sums, rows->losses, first, last);
     }
+    clear_weightless_rows(rows, first, last);
 }
 
 /* Links that take several scores at a time: a mean and the logarithm of a variance, which its exponential replaces. */

@@ -124,7 +124,9 @@ def loss_gradient(scores: Array, targets: Array, loss: Loss, weights: Array | No
     kernel = objects.job(blocks.loss_kernel(loss, labels is not None, scores.dtype))
     kernel(False, addressof(rows), blocks.loss_block(loss, scores.dtype), loss.by_class, 0, n_rows)
     d_scores[...] = delta.read(0, n_rows)
-    return float(weights @ losses / weights.sum())
+    # Zero times an infinite loss would be NaN.
+    d_scores[weights == 0] = 0
+    return float(weights @ np.where(weights > 0, losses, 0) / weights.sum())
 
 
 def parameter_update(w: Array, g: Array, states: Sequence[Array], rule: OptimizerRule, scalars: Array) -> None:

@@ -51,7 +51,7 @@ from .softmax import rows_of
 def passes(dtype: str) -> SimpleNamespace:
     """What the jobs are made of: rows gathered, layers passed, losses taken."""
     kit, kernels = of_dtype(dtype), dense(dtype)
-    put = kit.put
+    put, zero, element = kit.put, kit.zero, panels(dtype).element
     dense_forward, dense_differentiate, backward_input = kernels.forward, kernels.differentiate, kernels.backward_input
     backward_weight, backward_together = kernels.backward_weight, kernels.backward_together
     scores_memory = scratch(sizeof(Scores))
@@ -103,6 +103,15 @@ def passes(dtype: str) -> SimpleNamespace:
         return 0
 
     @compiled
+    def clear_weightless_rows(rows, count, with_gradient):
+        """A row without weight counts for nothing, also where its loss is infinite: zero times that would be NaN."""
+        for row in range(count):
+            if get_double(rows.row_weights, row) == 0.0:
+                put_double(rows.losses, row, 0.0)
+                for column in range(rows.delta.columns if with_gradient else 0):
+                    put(element(rows.delta, row, column), 0, zero)
+
+    @compiled
     def take_losses(net, count, with_gradient):
         last = layer_at(net.layers, net.n_layers - 1)
         address = scores_memory()
@@ -113,6 +122,8 @@ def passes(dtype: str) -> SimpleNamespace:
         rows.losses, rows.scalars, rows.sums = net.row_losses, net.loss_scalars, net.row_sums
         rows.tiles, rows.row_weights, rows.scratch, rows.count = net.tiles, net.row_weights, net.scratch, count
         call_kernel(net.loss, address, net.loss_block, net.by_class, 0, count)
+        if net.weights:
+            clear_weightless_rows(rows, count, with_gradient)
         if with_gradient:
             dense_differentiate(last, count)
         return 0
