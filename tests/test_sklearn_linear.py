@@ -320,6 +320,98 @@ def test_coefficients_can_be_made_sparse():
     np.testing.assert_array_equal(fitted.predict(X), predictions)
 
 
+# --------------------------------------------------------------------------------------------------------- the door
+def unready(estimator, X, y):
+    """Fit through scikit-learn's checks: weights of 1 are none, but are looked at."""
+    return estimator.fit(X, y, sample_weight=np.ones(len(y)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint64, np.bool_, "U5"])
+def test_arrays_that_need_no_checks_train_as_others(kind, dtype):
+    """All that is published, to the bit, whichever door they came through."""
+    X, y = two_classes()
+    y = {"U5": y.astype("U5"), np.bool_: y == "benign"}.get(kind, np.where(y == "benign", 100, 90))
+    for settings in ({}, {"class_weight": "balanced"}, {"average": True}, {"early_stopping": True}):
+        fits = [ours.SGDClassifier(random_state=0, max_iter=7, **settings) for _ in range(2)]
+        a, b = fits[0].fit(X.astype(dtype), y.astype(kind)), unready(fits[1], X.astype(dtype), y.astype(kind))
+        assert vars(a).keys() == vars(b).keys()
+        for name in ("coef_", "intercept_", "classes_", "t_", "n_iter_", "n_features_in_", "validation_scores_"):
+            expected, found = np.asarray(getattr(b, name)), np.asarray(getattr(a, name))
+            assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_that_need_no_checks_train_as_others():
+    X, y = numbers()
+    for settings in ({}, {"average": 10}, {"early_stopping": True}):
+        a, b = (ours.SGDRegressor(random_state=0, max_iter=7, **settings) for _ in range(2))
+        a.fit(X, y), unready(b, X, y)
+        assert vars(a).keys() == vars(b).keys()
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+        np.testing.assert_array_equal(a.predict(X), b.predict(X))
+
+
+def test_what_has_been_fitted_before_leaves_nothing_behind():
+    """Names of columns, classes and means of another fit."""
+    pandas = pytest.importorskip("pandas")
+    X, y = two_classes()
+    fitted = ours.SGDClassifier(random_state=0, average=True).fit(pandas.DataFrame(X).add_prefix("x"), y)
+    fitted.set_params(average=False).fit(X[:, :9].copy(), (y == "benign").astype(int))
+    again = ours.SGDClassifier(random_state=0).fit(X[:, :9].copy(), (y == "benign").astype(int))
+    assert not hasattr(fitted, "feature_names_in_") and fitted.n_features_in_ == 9
+    np.testing.assert_array_equal(fitted.coef_, again.coef_)
+    np.testing.assert_array_equal(fitted.classes_, [0, 1])
+
+
+@pytest.mark.parametrize("name", ["SGDClassifier", "SGDRegressor"])
+def test_data_that_are_refused_are_refused_by_scikit_learn(name):
+    """In its words, by both doors."""
+    X, y = two_classes()
+    y = (y == "benign").astype(int)
+    with_nan = X.copy()
+    with_nan[3, 4] = np.nan
+    for bad_X, bad_y, message in [
+        (with_nan, y, "Input X contains NaN"),
+        (X[:5], y, "inconsistent numbers of samples"),
+        (X[:, 0].copy(), y, "Expected 2D array"),
+        (X[:0], y[:0], "minimum of 1 is required"),
+        (X, np.where(y == 0, np.nan, 1.0), "Input y contains NaN"),
+    ]:
+        for estimator in (getattr(ours, name)(), getattr(theirs, name)()):
+            with pytest.raises(ValueError, match=message):
+                estimator.fit(bad_X, bad_y)
+    if name == "SGDClassifier":
+        with pytest.raises(ValueError, match="greater than one; got 1 class"):
+            ours.SGDClassifier().fit(X, np.zeros(len(X), int))
+
+
+def test_parameters_that_have_passed_are_told_from_others_that_compare_equal():
+    X, y = numbers()
+    ours.SGDRegressor(max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="max_iter"):
+        ours.SGDRegressor(max_iter=1.0).fit(X, y)
+
+
+def test_sparse_rows_may_lie_in_files(tmp_path):
+    """Read-only, of 64-bit indices, without a copy of the values."""
+    X, y = sparse_classes()
+    parts = {"data": X.data, "indices": X.indices.astype(np.int64), "indptr": X.indptr.astype(np.int64)}
+    for name, array in parts.items():
+        np.save(tmp_path / name, array)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in parts]
+    from_files = scipy.sparse.csr_matrix(tuple(mapped), shape=X.shape)
+    for make in (
+        lambda: ours.SGDClassifier(max_iter=3, tol=None, random_state=0),
+        lambda: ours.SGDRegressor(max_iter=3, tol=None, random_state=0),
+        lambda: ours.MLPClassifier((8,), max_iter=3, random_state=0),
+    ):
+        a, b = (make().fit(given, y) for given in (X, from_files))
+        np.testing.assert_array_equal(a.predict(from_files), b.predict(X))
+        coefficients = [m.coefs_[0] if hasattr(m, "coefs_") else m.coef_ for m in (a, b)]
+        np.testing.assert_array_equal(*coefficients)
+
+
 # -------------------------------------------------------------------------------------------------------- beyond it
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_multinomial_regression_finds_the_optimum(batch_size):
@@ -406,3 +498,20 @@ def test_verbose_tells_of_each_epoch(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("-- Epoch")] == [f"-- Epoch {k}" for k in (1, 2, 3)]
     assert all("Objective:" in line for line in lines[1::2])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (ours.SGDClassifier(fg.losses.softmax_cross_entropy), "for two classes, expected a loss on one score"),
+        (ours.SGDClassifier(fg.losses.multiclass_hinge), "multiclass_hinge for two"),
+        (ours.SGDClassifier(fg.losses.gaussian_nll), "gaussian_nll for two classes"),
+        (ours.SGDRegressor(fg.losses.gaussian_nll), "gaussian_nll, which is on several scores of a row"),
+        (ours.SGDRegressor(fg.losses.quantiles), "quantiles, which is on several scores of a row"),
+    ],
+)
+def test_losses_that_do_not_suit_the_outputs_are_refused(estimator, message):
+    """Rather than given memory that is not theirs."""
+    X, y = two_classes()
+    with pytest.raises(ValueError, match=f"^loss: got .*{message}"):
+        estimator.fit(X, np.unique(y, return_inverse=True)[1])

@@ -7,6 +7,7 @@ the order differs, as with NumPy's own products, whole numbers are used, whose s
 
 from __future__ import annotations
 
+import functools
 import itertools
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def constrained(**constraint):
 WHOLE = {
     "norm": lambda: classifier(fg.Adam(0.03, clip_norm=0.05)),
     "average": lambda: classifier(fg.Adam(0.03, ema=0.9)),
+    "accumulation": lambda: classifier(fg.Adam(0.03, accumulate=3)),
     "norm and average": lambda: classifier(fg.SGD(0.1, clip_norm=0.05, ema=0.9)),
     "max_norm": lambda: constrained(constraint=fg.constraints.MaxNorm(0.5)),
     "non_negative": lambda: constrained(constraint=fg.constraints.NonNegative()),
@@ -264,6 +266,116 @@ def test_interrupted_columns_travel_with_the_model():
         each.fit(rows, labels, epochs=2)
     for other in others:
         assert_same_bits(other.get_weights(), twin.get_weights(), "weights")
+
+
+# --------------------------------------------------------------------------------------------------- one output
+def logistic(optimizer, **options):
+    """A logistic regression: one output, whose steps by gradient descent the engine takes without sorting columns."""
+    return fg.Sequential([fg.Dense(1)], loss="binary_cross_entropy", optimizer=optimizer, **options)
+
+
+@each_dtype
+@pytest.mark.parametrize("batch_size", [1, 16, None])
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "adagrad"])
+def test_one_output_is_that_of_dense_rows(rule, batch_size, dtype):
+    dense, labels = documents()
+    assert_same_training(
+        dense,
+        sparse.csr_array(dense),
+        labels > 0,
+        lambda: logistic(optimizer_named(rule, **HYPERPARAMETERS[rule]), dtype=dtype),
+        batch_size=batch_size,
+    )
+
+
+def test_elements_that_are_stored_twice_are_added_up():
+    """Within a row, for one output; the sum is in another order then."""
+    dense, labels = documents()
+    rows = sparse.csr_array(dense)
+    columns, values = np.repeat(rows.indices, 2), np.repeat(rows.data / 2, 2)
+    halves = sparse.csr_array((values, columns, 2 * rows.indptr), shape=dense.shape)
+    models = trained(dense, halves, labels > 0, lambda: logistic(fg.SGD(0.1), dtype="float64"))
+    # Halves are exact, and what is added to them in between is not in either: but for roundings of each sum.
+    tolerance = 2 * 4 * models[0].n_steps_done * np.finfo(float).eps
+    np.testing.assert_allclose(models[1].get_weights()[0], models[0].get_weights()[0], rtol=0, atol=tolerance)
+
+
+ONE_OUTPUT = {
+    "l2": lambda **given: logistic(fg.SGD(0.1), penalty=fg.L2(0.01), **given),
+    "l1": lambda **given: logistic(fg.SGD(0.1), penalty=fg.L1(0.003), **given),
+    "weight decay": lambda **given: logistic(fg.SGD(0.1, weight_decay=0.02), **given),
+    "weight decay, l2": lambda **given: logistic(fg.SGD(0.1, weight_decay=0.02), penalty=fg.L2(0.01), **given),
+    "coupled": lambda **given: logistic(fg.SGD(0.1, weight_decay=0.02, dialect="torch"), **given),
+    "clipped": lambda **given: logistic(fg.SGD(0.1, clip_value=0.01), penalty=fg.L2(0.01), **given),
+    "schedule": lambda **given: logistic(
+        fg.SGD(fg.schedules.Exponential(0.1, 0.9)), penalty=fg.L2(0.01), **given
+    ),
+    "a layer above": lambda **given: fg.Sequential(
+        [fg.Dense(1, activation="tanh", penalty=fg.L2(0.01)), fg.Dense(1)],
+        loss="binary_cross_entropy",
+        optimizer=fg.SGD(0.1),
+        **given,
+    ),
+}
+
+
+@pytest.mark.parametrize("make", ONE_OUTPUT.values(), ids=ONE_OUTPUT)
+def test_one_output_is_drawn_to_zero_as_in_dense_rows(make):
+    dense, labels = documents()
+    assert_nearly_same_training(dense, labels > 0, make)
+
+
+@pytest.mark.parametrize("decay", [9.0, 10.0, 15.0, 19.9])
+def test_a_factor_of_all_weights_that_leaves_the_range(decay):
+    """It becomes zero, small or large, and changes its sign."""
+    dense, labels = documents()
+    for penalty in (None, fg.L2(0.5)):
+        make = functools.partial(logistic, fg.SGD(0.1, weight_decay=decay), penalty=penalty, dtype="float64")
+        models = trained(dense, sparse.csr_array(dense), labels > 0, make, epochs=40)
+        tolerance = 2 * 4 * models[0].n_steps_done * np.finfo(float).eps
+        losses = [model.history.history["loss"] for model in models]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=tolerance)
+        for ours, theirs in zip(models[1].get_weights(), models[0].get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+def test_one_output_in_single_steps_among_others():
+    """Whatever reads or sets weights in between, or learns in another way, finds the factor multiplied out."""
+    dense, labels = documents()
+    rows, y, found = sparse.csr_array(dense), labels > 0, []
+    for X in (dense, rows):
+        model = logistic(fg.SGD(0.1, weight_decay=0.5), penalty=fg.L2(0.1), dtype="float64")
+        losses = [model.train_on_batch(X[k : k + 9], y[k : k + 9]) for k in range(0, N, 9)]
+        losses.append(model.evaluate(X, y)["loss"])
+        losses += [model.train_on_batch(dense[:9], y[:9]), model.train_on_batch(X[9:18], y[9:18])]
+        model.set_weights([0.5 * w for w in model.get_weights()])
+        losses += [model.train_on_batch(X[:9], y[:9]), model.loss_and_gradients(X, y)[0]]
+        losses.append(model.train_on_batch(X[:9], y[:9]))
+        model.optimizer.learning_rate = 0.05
+        losses += model.fit(X, y, batch_size=50, epochs=2).history["loss"]
+        found.append([*losses, *model.get_weights()[0].ravel(), *model.predict(X).ravel()])
+    tolerance = 2 * 4 * 50 * np.finfo(float).eps
+    np.testing.assert_allclose(found[1], found[0], rtol=tolerance, atol=tolerance)
+
+
+def test_threads_change_no_bit_of_one_output(monkeypatch):
+    monkeypatch.setattr("fastgd.threads.FLOPS_OF_STEP", 1.0)
+    monkeypatch.setattr("fastgd.threads.FLOPS_OF_CALL", 1.0)
+    dense, labels = documents()
+    models = [logistic(fg.SGD(0.1), penalty=fg.L2(0.01), n_threads=n) for n in (1, 3)]
+    for model in models:
+        model.fit(sparse.csr_array(dense), labels > 0, epochs=3, batch_size=20)
+    assert models[0].history.history == models[1].history.history
+    assert_same_bits(models[0].get_weights(), models[1].get_weights(), "weights")
+
+
+def test_divergence_of_one_output_leaves_finite_weights():
+    dense, labels = documents()
+    # The labels are all 1, so that a weight overflows long before any loss does.
+    model = fg.Sequential([fg.Dense(1)], loss="mean_absolute_error", optimizer=fg.SGD(3e38))
+    with pytest.raises(fg.DivergenceError):
+        model.fit(sparse.csr_array(dense), np.sign(dense.sum(axis=1)), epochs=20, batch_size=8)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
 # ------------------------------------------------------------------------------------- what rows may look like

@@ -75,6 +75,46 @@ class SparseLinear:
         self.epoch()
 
 
+def sgd_classifier(library):
+    if library == "fastgd":
+        from fastgd.sklearn import SGDClassifier
+    else:
+        from sklearn.linear_model import SGDClassifier
+    return SGDClassifier
+
+
+# Of steps for each row.
+BY_ROWS = {
+    "l2": {},
+    "l1": {"penalty": "l1", "alpha": 1e-6},
+    "logistic, l2": {"loss": "log_loss"},
+    "logistic": {"loss": "log_loss", "penalty": None, "learning_rate": "constant", "eta0": 0.1},
+}
+
+
+class SparseRows:
+    """Ten epochs of SGDClassifier, a step for each of the 20,000 documents."""
+
+    version = "1"
+    params = (list(LINEAR), list(BY_ROWS), ["float32", "float64"])
+    param_names = ("library", "setting", "dtype")
+    rounds = 2
+    repeat = (3, 10, 10.0)
+    timeout = 120
+
+    def setup(self, library, setting, dtype):
+        try:
+            kind = sgd_classifier(library)
+            X, y = documents()
+        except ImportError as error:
+            raise NotImplementedError("the documents come with SciPy and scikit-learn") from error
+        X, model = X.astype(dtype), kind(max_iter=10, tol=None, random_state=0, **BY_ROWS[setting])
+        self.fit = lambda: model.fit(X, y)
+
+    def time_fit(self, library, setting, dtype):
+        self.fit()
+
+
 # Of optimizers that catch up in different ways: not at all, step by step, and with the penalty counted.
 CATCHING_UP = {"sgd": 0.0, "momentum": 0.0, "adam": 0.0, "adam with L2": 5e-7}
 

@@ -6,7 +6,10 @@ The classes of scikit-learn that they derive from check parameters and data, and
 from __future__ import annotations
 
 import copy
+import functools
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -18,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import _fit_context, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -57,6 +62,17 @@ FLOPS_OF_CALL = 1e8
 FIRST_EPOCHS = 4
 
 LARGEST_SEED = np.iinfo(np.int32).max
+
+# What scikit-learn trains on as it is.
+READY_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+
+# Parameters that have been found valid, of so many fits at most: values, and types, which "==" does not tell apart.
+PASSED: set[tuple[Any, ...]] = set()
+MOST_PASSED = 256
+COMPARED_BY_VALUE = (str, int, float, type(None), Loss)
+
+# Of each thread, to be seeded.
+GENERATORS = threading.local()
 
 
 @dataclass
@@ -250,6 +266,10 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     t_: float
     n_iter_: int
     _make_validation_split: Callable[..., Array]
+    _allocate_parameter_mem: Callable[..., None]
+    warm_start: bool
+    max_iter: int
+    n_features_in_: int
 
     validation_scores_: list[float]
 
@@ -268,6 +288,61 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         W, b = np.atleast_2d(W).T, np.atleast_1d(self.intercept_)
         n_inputs, n_outputs = W.shape
         return Predictor(n_inputs, n_outputs, [Dense(n_outputs)], [W, b], self._export_link(), 1, W.dtype, "")
+
+    # -------------------------------------------------------------------------------------------------- the door
+    def _validate_params(self) -> None:
+        """As scikit-learn does it; parameters that have passed before pass at a look."""
+        kind: Any = type(self)
+        values = [getattr(self, name) for name in parameter_names(kind)]
+        given = (kind, *values, *map(type, values))
+        known = all(isinstance(value, COMPARED_BY_VALUE) for value in values)
+        if known and given in PASSED:
+            return
+        super()._validate_params()  # type: ignore[misc]
+        if known:
+            if len(PASSED) >= MOST_PASSED:
+                PASSED.clear()
+            PASSED.add(given)
+
+    def _lie_ready(self, X: Any, y: Any, *others: Any) -> bool:
+        """Whether this is a fit from nothing of arrays that scikit-learn's checks would pass on as they are.
+
+        These checks take as long as training on some hundred rows. Whatever else there is to say, they say.
+        """
+        return (
+            type(X) is np.ndarray
+            and type(y) is np.ndarray
+            and X.dtype in READY_DTYPES
+            and X.ndim == 2
+            and y.ndim == 1
+            and X.flags.c_contiguous
+            and X.size > 0
+            and len(X) == len(y)
+            and not self.warm_start
+            and self.power_t >= 0
+            and all(other is None for other in others)
+            and get_backend("cython").first_nonfinite(X, X.dtype) is None
+        )
+
+    def _fit_ready(self, X: Array, y: Array) -> bool:
+        """Fit to them; or leave it to scikit-learn, because of y."""
+        raise NotImplementedError
+
+    def _begin(self, X: Array, n_classes: int) -> None:
+        """What a fit from nothing begins with."""
+        self.n_features_in_ = X.shape[1]
+        self.__dict__.pop("feature_names_in_", None)
+        self.t_ = 1.0
+        self._allocate_parameter_mem(n_classes=n_classes, n_features=X.shape[1], input_dtype=X.dtype)
+
+    def _warn_unless_converged(self) -> None:
+        if self.tol is not None and self.tol > -np.inf and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to "
+                "improve the fit.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     # ------------------------------------------------------------------------------------------- coefficients
     def _coefficients(self, n_outputs: int) -> Coefficients:
@@ -302,9 +377,9 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         self.n_iter_ = int(max(descent.n_iter.max() for descent in descents))
         self.__dict__.update(self._fitted(state, self.n_iter_ * -(-n_rows // self.batch_size)))
 
-    def _task(self, X: Any, y: Any, sample_weight: Array, state: Coefficients, n_epochs: int) -> FitTask | None:
+    def _task(self, X: Any, y: Any, sample_weight: Array | None, state: Coefficients, n_epochs: int) -> FitTask | None:
         """The fit as scikit-learn's callbacks see it, if there are any."""
-        weights = None if (sample_weight == 1).all() else sample_weight
+        weights = None if sample_weight is None or (sample_weight == 1).all() else sample_weight
         n_steps = -(-len(y) // self.batch_size)
 
         def fitted() -> dict[str, Any]:
@@ -326,7 +401,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         finally:
             del self._own_set
 
-    def _held_out(self, X: Any, targets: Array, y: Array, sample_weight: Array) -> HeldOut:
+    def _held_out(self, X: Any, targets: Array, y: Array, sample_weight: Array | None) -> HeldOut:
         own = self.__dict__.get("_own_set")
         if own is not None:
             X_val, y_val = validate_data(self, own[0], own[1], accept_sparse="csr", reset=False)
@@ -335,11 +410,13 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         mask = self._mask_held_out(y, sample_weight)
         if not mask.any():
             return HeldOut(~mask, None)
-        return HeldOut(~mask, WatchedRows(X[mask], y[mask], sample_weight[mask]), bool(self.early_stopping))
+        weights = None if sample_weight is None else sample_weight[mask]
+        return HeldOut(~mask, WatchedRows(X[mask], y[mask], weights), bool(self.early_stopping))
 
-    def _mask_held_out(self, y: Array, sample_weight: Array) -> Array:
+    def _mask_held_out(self, y: Array, sample_weight: Array | None) -> Array:
         """Which rows are not learnt from: none, or those that scikit-learn draws."""
-        mask: Array = self._make_validation_split(y, sample_mask=sample_weight > 0).astype(bool)
+        counts = np.ones(len(y), bool) if sample_weight is None else sample_weight > 0
+        mask: Array = self._make_validation_split(y, sample_mask=counts).astype(bool)
         return mask
 
     # ------------------------------------------------------------------------------------------------ training
@@ -373,6 +450,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         self
         """
         with self._watching(X_val, y_val, sample_weight_val):
+            if self._lie_ready(X, y, coef_init, intercept_init, sample_weight) and self._fit_ready(X, y):
+                return self
             super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
         return self
 
@@ -515,6 +594,32 @@ def report(n_done: int, coefficients: Coefficients, descents: list[Descent]) -> 
         f"-- Epoch {n_done}\nNorm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, "
         f"Bias: {coefficients.b.mean():.6f}, Objective: {objectives.mean():f}"
     )
+
+
+def seeded(given: Any) -> np.random.RandomState:
+    """The generator that scikit-learn makes of a `random_state`.
+
+    A new one for each whole number draws entropy that the seed then replaces, for longer than a short epoch takes: one
+    for each thread is seeded again instead. What it draws has to be drawn before the next call.
+    """
+    if isinstance(given, Integral):
+        if not hasattr(GENERATORS, "own"):
+            GENERATORS.own = np.random.RandomState(0)
+        GENERATORS.own.seed(given)
+        given = GENERATORS.own
+    return check_random_state(given)
+
+
+def weights_of_rows(sample_weight: Array | None) -> Array | None:
+    """None where all are 1."""
+    return None if sample_weight is None or (sample_weight == 1).all() else sample_weight.astype(np.float64)
+
+
+@functools.cache
+def parameter_names(kind: Any) -> tuple[str, ...]:
+    """Of the constructor."""
+    names: list[str] = kind._get_param_names()
+    return tuple(names)
 
 
 def with_narrow_indices(X: Any) -> Any:

@@ -10,14 +10,14 @@ from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from .._formula import LOSSES, Loss
 from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
-from .classifier import BINARY
+from .classifier import BINARY, refuse_loss
 from .growth import Growth
 from .labels import places_of
 from .linear import (
@@ -25,6 +25,8 @@ from .linear import (
     Coefficients,
     Linear,
     Task,
+    seeded,
+    weights_of_rows,
     with_narrow_indices,
 )
 from .names import KnownNames, elementwise_losses, losses_by_class
@@ -267,34 +269,54 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
 
     def _get_loss_function(self, loss: Any) -> Loss:
         two = len(self.classes_) == 2
-        return super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        found = super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        refuse_loss(found, two)
+        return found
+
+    def _fit_ready(self, X: Array, y: Array) -> bool:
+        classes, labels = distinct(y) if y.dtype.kind in "biuU" else (y[:0], y[:0])
+        if len(classes) < 2:
+            return False
+        self._more_validate_params()
+        self.classes_, given = classes, self.class_weight
+        self._expanded_class_weight = (
+            np.ones(len(classes)) if given is None else compute_class_weight(given, classes=classes, y=y)
+        )
+        self._begin(X, len(classes))
+        self._loss_function_ = self._get_loss_function(self.loss)
+        self._fit_outputs(X, y, labels, None, self.max_iter)
+        self._warn_unless_converged()
+        return True
 
     def _fit_binary(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
-        negative, positive = self._expanded_class_weight
-        self._fit_outputs(X, y, sample_weight, max_iter, np.array([[negative, positive]]))
+        self._fit_outputs(X, y, np.searchsorted(self.classes_, y).astype(np.intp), sample_weight, max_iter)
 
-    def _fit_multiclass(self, X: Any, y: Any, *, sample_weight: Array, max_iter: int, **_: Any) -> None:
-        positive = np.asarray(self._expanded_class_weight)
-        self._fit_outputs(X, y, sample_weight, max_iter, np.column_stack([np.ones(len(positive)), positive]))
+    # One class against the rest is the same, of several outputs.
+    _fit_multiclass = _fit_binary
 
-    def _fit_outputs(self, X: Any, y: Any, sample_weight: Array, max_iter: int, class_weights: Array) -> None:
+    def _weights_of_outputs(self) -> Array:
+        """Of each output: what the rows of other classes are weighed by, and those of its own."""
+        weights = np.asarray(self._expanded_class_weight, np.float64)
+        return weights[None] if len(weights) == 2 else np.column_stack([np.ones(len(weights)), weights])
+
+    def _fit_outputs(self, X: Any, y: Any, labels: Array, sample_weight: Array | None, max_iter: int) -> None:
+        class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
-        labels = np.searchsorted(self.classes_, y).astype(np.intp)
         held_out = self._held_out(X, labels, y, sample_weight)
         if self.calibration is not None and held_out.rows is not None:
             check_held_out(places_of(held_out.rows.y, self.classes_), self.classes_)
-        random_state = check_random_state(self.random_state)
+        random_state = seeded(self.random_state)
         if n_outputs > 1:
-            random_state = check_random_state(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
+            random_state = seeded(random_state.randint(LARGEST_SEED, size=n_outputs)[0])
         # scikit-learn draws one for its data set, too.
         random_state.randint(1, LARGEST_SEED)
         task = Task(
             X.astype(state.W.dtype, copy=False),
             labels,
-            None if (sample_weight == 1).all() else sample_weight.astype(np.float64),
+            weights_of_rows(sample_weight),
             self._loss_function_,
             np.arange(n_outputs) if n_outputs > 1 else np.array([1]),
-            np.ascontiguousarray(class_weights, np.float64),
+            class_weights,
         )
         self._descend(
             task,
@@ -311,7 +333,7 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
             places = places_of(rows.y, self.classes_)
             self.calibrator_ = fit_probabilities(self.calibration, scores, places, rows.weights)
 
-    def _mask_held_out(self, y: Array, sample_weight: Array) -> Array:
+    def _mask_held_out(self, y: Array, sample_weight: Array | None) -> Array:
         if self.calibration is None or self.early_stopping:
             return super()._mask_held_out(y, sample_weight)
         # As early stopping has it.
@@ -387,3 +409,15 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         ndarray of shape (n_samples, n_classes)
         """
         return np.log(self.predict_proba(X))
+
+
+def distinct(y: Array) -> tuple[Array, Array]:
+    """The different labels in order, and the place of each row's among them (intp)."""
+    if y.dtype.kind in "iu" and y.dtype != np.uint64:
+        low = int(y.min())
+        if int(y.max()) - low <= len(y):
+            # Without sorting, which takes as long as an epoch.
+            places = np.subtract(y, low, dtype=np.intp)
+            there = np.bincount(places) > 0
+            return (np.flatnonzero(there) + low).astype(y.dtype), (np.cumsum(there) - 1)[places]
+    return np.unique(y, return_inverse=True)

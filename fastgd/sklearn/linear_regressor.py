@@ -8,16 +8,18 @@ import numpy as np
 from sklearn import linear_model
 from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
 
 from .._formula import Loss
 from .._kernels import get_backend
+from ..errors import refusal
 from ..inputs import read_targets
 from .linear import (
     LARGEST_SEED,
     Coefficients,
     Linear,
     Task,
+    seeded,
+    weights_of_rows,
     with_narrow_indices,
 )
 from .names import KnownNames, elementwise_losses
@@ -152,17 +154,33 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         super().partial_fit(with_narrow_indices(X), y, sample_weight)
         return self
 
+    def _fit_ready(self, X: Array, y: Array) -> bool:
+        if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
+            return False
+        self._more_validate_params()
+        self._begin(X, 1)
+        self._fit_numbers(X, y.astype(X.dtype, copy=False), None, self.max_iter)
+        self._warn_unless_converged()
+        return True
+
     def _fit_regressor(self, X: Any, y: Any, *given: Any) -> None:
         # Between y and these stand parameters, more of them in older versions of scikit-learn.
         sample_weight, max_iter = given[-2:]
+        self._fit_numbers(X, y, sample_weight, max_iter)
+
+    def _fit_numbers(self, X: Any, y: Array, sample_weight: Array | None, max_iter: int) -> None:
         loss, state = self._get_loss_function(self.loss), self._coefficients(1)
         dtype = state.W.dtype
         targets = read_targets(y, loss, len(y), 1, dtype, get_backend("cython").first_nonfinite)
         held_out = self._held_out(X, targets, y, sample_weight)
-        seed = int(check_random_state(self.random_state).randint(0, LARGEST_SEED))
-        weights = None if (sample_weight == 1).all() else sample_weight.astype(np.float64)
+        seed = int(seeded(self.random_state).randint(0, LARGEST_SEED))
         task = Task(
-            X.astype(dtype, copy=False), targets.ravel(), weights, loss, np.zeros(1, np.intp), np.ones((1, 2))
+            X.astype(dtype, copy=False),
+            targets.ravel(),
+            weights_of_rows(sample_weight),
+            loss,
+            np.zeros(1, np.intp),
+            np.ones((1, 2)),
         )
         self._descend(
             task,
@@ -173,6 +191,13 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
             told=self._task(X, y, sample_weight, state, max_iter),
             score=held_out.scored_by(lambda rows: self._r2(state, loss, rows)),
         )
+
+    def _get_loss_function(self, loss: Any) -> Loss:
+        found = super()._get_loss_function(loss)
+        if found.rowwise:
+            got, remedy = f"{found.name}, which is on several scores of a row", "use MLPRegressor"
+            raise ValueError(refusal("loss", got, "a loss on one score", remedy))
+        return found
 
     def _export_link(self) -> str:
         return self._get_loss_function(self.loss).link

@@ -72,6 +72,9 @@ typedef struct {
     int at_once;                            /* each step is taken by all columns before the next */
     int scales;                             /* all that a step does to a column without a gradient is to scale it */
     int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
+    int is_plain;                           /* a step is w - rate g, of an only output, and what draws weights to zero is one: */
+    double factor;                          /* of all weights */
+    double square;                          /* with an L2 penalty: the sum of their squares without that factor */
 } step_history;
 
 enum layer_kind { DENSE, DROPOUT, SOFTMAX, BATCH_NORM, LAYER_NORM };
@@ -263,7 +266,7 @@ typedef struct {
 typedef struct {
     void *weight, *mean;                    /* REAL; mean: NULL without averaging */
     void *charged;                          /* REAL: what the l1 penalty has taken of each weight; NULL without one */
-    double scale, mean_share, divisor, intercept, mean_intercept;
+    double scale, inverse, mean_share, divisor, intercept, mean_intercept;     /* inverse: of the scale */
     double due;                             /* what the l1 penalty was to take of each weight up to now */
     double squares, magnitudes;             /* sums over the weights */
     ptrdiff_t label;                        /* rows of this label have target 1, the others the job's other_target */
@@ -293,6 +296,9 @@ typedef struct {
     double tol;
     ptrdiff_t patience;                     /* stop after so many epochs without improvement by tol; 0: never */
     void *score, *target, *value, *gradient;   /* REAL, batch_size * n_outputs, with room for whole vectors */
+    double *product;                        /* of each output with the last row that was scored */
+    double square;                          /* of the row of this number */
+    ptrdiff_t squared_row;
     matrix row_score, row_delta;            /* the same of a loss over rows */
     target_rows row_target;
     ptrdiff_t *row_labels;

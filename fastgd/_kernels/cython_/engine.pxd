@@ -83,6 +83,9 @@ cdef extern from "engine.h" nogil:
         int at_once
         int scales
         int counts_penalty
+        int is_plain
+        double factor
+        double square
 
     ctypedef struct dense_layer:
         int kind
@@ -251,6 +254,7 @@ cdef extern from "engine.h" nogil:
         void *mean
         void *charged
         double scale
+        double inverse
         double mean_share
         double divisor
         double intercept
@@ -291,6 +295,9 @@ cdef extern from "engine.h" nogil:
         void *target
         void *value
         void *gradient
+        double *product
+        double square
+        Py_ssize_t squared_row
         matrix row_score
         matrix row_delta
         target_rows row_target

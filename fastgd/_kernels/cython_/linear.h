@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "gather.h"
 #include "losses.h"
 
 /* Below it the scale is multiplied into the weights, long before it underflows. */
@@ -43,101 +44,121 @@ INLINE linear_row row_of(const linear_rows *rows, ptrdiff_t i)
                         last - first};
 }
 
-/* Rows come in an order that no prefetcher foresees. */
+/* Of a row to come so many bytes of each array are asked for; what is beyond them follows by itself. */
+#define BYTES_AHEAD (16 * CACHE_LINE)
+
 INLINE void prefetch_row(const linear_rows *rows, ptrdiff_t i)
 {
     linear_row row = row_of(rows, i);
-    for (ptrdiff_t at = 0; at < smaller(row.count, 4 * 64 / (ptrdiff_t)sizeof(REAL)); at += 64 / sizeof(REAL))
-        __builtin_prefetch(row.values + at);
+    prefetch((const char *)row.values, smaller(BYTES_AHEAD, row.count * (ptrdiff_t)sizeof(REAL)));
     if (row.columns)
-        __builtin_prefetch(row.columns);
+        prefetch(row.columns, smaller(BYTES_AHEAD, row.count * rows->index_bytes));
 }
 
-static REAL dot_dense(const REAL *restrict w, const REAL *restrict x, ptrdiff_t count)
+/* Products of one row with the weights of one output, or of two, which take turns on what is loaded of the row.  Each is
+ * summed in four parts, the same ones either way. */
+INLINE void multiply_dense(int n, const REAL *const *w, const REAL *x, ptrdiff_t count, REAL *product)
 {
-    VEC sums[4] = {vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)};
+    VEC sums[2][4] = {{vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)},
+                      {vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)}};
     ptrdiff_t i = 0;
     for (; i + 4 * LANES <= count; i += 4 * LANES)
         for (int k = 0; k < 4; k++)
-            sums[k] += vec_load(w + i + k * LANES) * vec_load(x + i + k * LANES);
-    for (; i + LANES <= count; i += LANES)
-        sums[0] += vec_load(w + i) * vec_load(x + i);
+            for (int p = 0; p < n; p++)
+                sums[p][k] += vec_load(w[p] + i + k * LANES) * vec_load(x + i + k * LANES);
+    UNROLL
+    for (int k = 0; k < 3; k++)
+        if (i + LANES <= count) {
+            for (int p = 0; p < n; p++)
+                sums[p][k] += vec_load(w[p] + i) * vec_load(x + i);
+            i += LANES;
+        }
     if (i < count)
-        sums[1] += vec_load_part(w + i, count - i) * vec_load_part(x + i, count - i);
-    return vec_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        for (int p = 0; p < n; p++)
+            sums[p][3] += vec_load_part(w[p] + i, count - i) * vec_load_part(x + i, count - i);
+    for (int p = 0; p < n; p++)
+        product[p] = vec_sum((sums[p][0] + sums[p][1]) + (sums[p][2] + sums[p][3]));
+}
+
+static double dot_dense(const REAL *w, const REAL *x, ptrdiff_t count)
+{
+    REAL product[1];
+    multiply_dense(1, (const REAL *[]){w}, x, count, product);
+    return (double)product[0];
+}
+
+/* In four parts as well, so that a sum need not wait for the one before it. */
+INLINE double dot_at(const REAL *w, const linear_row *row, int wide)
+{
+    REAL sum[4] = {0};
+    ptrdiff_t j = 0;
+    for (; j + 4 <= row->count; j += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += w[whole_number(row->columns, wide, j + k)] * row->values[j + k];
+    for (; j < row->count; j++)
+        sum[0] += w[whole_number(row->columns, wide, j)] * row->values[j];
+    return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static double dot(const REAL *w, const linear_row *row)
 {
-    double sum = 0;
     if (row->columns == NULL)
-        return (double)dot_dense(w, row->values, row->count);
-    for (ptrdiff_t j = 0; j < row->count; j++)
-        sum += (double)w[whole_number(row->columns, row->wide, j)] * (double)row->values[j];
-    return sum;
+        return dot_dense(w, row->values, row->count);
+    return row->wide ? dot_at(w, row, 1) : dot_at(w, row, 0);
 }
 
-static double square_of_row(const linear_row *row)
+/* The square of a row, which is the same for all outputs. */
+static double square_of_row(linear_job *job, ptrdiff_t i)
 {
-    double sum = 0;
-    if (row->columns == NULL)
-        return (double)dot_dense(row->values, row->values, row->count);
-    for (ptrdiff_t j = 0; j < row->count; j++)
-        sum += (double)row->values[j] * (double)row->values[j];
-    return sum;
+    if (job->squared_row != i) {
+        linear_row row = row_of(&job->rows, i);
+        job->square = dot_dense(row.values, row.values, row.count);
+        job->squared_row = i;
+    }
+    return job->square;
 }
 
 /* Weights ---------------------------------------------------------------------------------------------------------- */
 
-/* w <- w + factor x; returns the sum of squares of the new w. */
-static double add_dense(REAL *restrict w, const REAL *restrict x, ptrdiff_t count, REAL factor)
+/* w <- w + by x */
+static void add_dense(REAL *restrict w, const REAL *restrict x, ptrdiff_t count, REAL by)
 {
-    VEC by = vec_splat(factor), sums[2] = {vec_splat(0), vec_splat(0)};
     ptrdiff_t i = 0;
     for (; i + 2 * LANES <= count; i += 2 * LANES)
-        for (int k = 0; k < 2; k++) {
-            VEC new = vec_load(w + i + k * LANES) + by * vec_load(x + i + k * LANES);
-            sums[k] += new * new;
-            vec_store(w + i + k * LANES, new);
-        }
+        for (int k = 0; k < 2; k++)
+            vec_store(w + i + k * LANES, vec_load(w + i + k * LANES) + vec_splat(by) * vec_load(x + i + k * LANES));
     for (; i < count; i += LANES) {
         ptrdiff_t lanes = smaller(LANES, count - i);
-        VEC new = vec_load_lanes(w + i, lanes) + by * vec_load_lanes(x + i, lanes);
-        sums[0] += new * new;
-        vec_store_lanes(w + i, new, lanes);
+        vec_store_lanes(w + i, vec_load_lanes(w + i, lanes) + vec_splat(by) * vec_load_lanes(x + i, lanes), lanes);
     }
-    return (double)vec_sum(sums[0] + sums[1]);
+}
+
+/* The same; returns by how much the sum of the magnitudes of w has grown, if that is counted. */
+INLINE double add_at(REAL *w, const linear_row *row, int wide, int counts, REAL by)
+{
+    double growth = 0;
+    for (ptrdiff_t j = 0; j < row->count; j++) {
+        ptrdiff_t column = whole_number(row->columns, wide, j);
+        REAL old = w[column], new = old + by * row->values[j];
+        w[column] = new;
+        if (counts)
+            growth += fabs((double)new) - fabs((double)old);
+    }
+    return growth;
+}
+
+static double add_sparse(REAL *w, const linear_row *row, int counts, REAL by)
+{
+    return counts || row->wide ? add_at(w, row, row->wide, 1, by) : add_at(w, row, 0, 0, by);
 }
 
 static void add_to_mean(const linear_output *out, const linear_row *row, double change)
 {
-    REAL *mean = out->mean, by = (REAL)(-out->mean_share * change);
+    REAL by = (REAL)(-out->mean_share * change);
     if (row->columns == NULL)
-        add_dense(mean, row->values, row->count, by);
+        add_dense(out->mean, row->values, row->count, by);
     else
-        for (ptrdiff_t j = 0; j < row->count; j++)
-            mean[whole_number(row->columns, row->wide, j)] += by * row->values[j];
-}
-
-/* weights <- weights + factor x */
-static void add_row(linear_output *out, const linear_row *row, double factor)
-{
-    REAL *w = out->weight, by = (REAL)(factor / out->scale);
-    if (row->columns == NULL) {
-        out->squares = out->scale * out->scale * add_dense(w, row->values, row->count, by);
-    } else {
-        double squares = 0, magnitudes = 0;
-        for (ptrdiff_t j = 0; j < row->count; j++) {
-            ptrdiff_t column = whole_number(row->columns, row->wide, j);
-            double old = (double)w[column], new = (double)(w[column] += by * row->values[j]);
-            squares += (new - old) * (new + old);
-            magnitudes += fabs(new) - fabs(old);
-        }
-        out->squares += out->scale * out->scale * squares;
-        out->magnitudes += out->scale * magnitudes;
-    }
-    if (out->mean && out->mean_share != 0)
-        add_to_mean(out, row, factor / out->scale);
+        add_sparse(out->mean, row, 0, by);
 }
 
 /* The scale, and what the mean has in terms of the weights, are multiplied out. */
@@ -148,7 +169,7 @@ static void multiply_out(linear_output *out, ptrdiff_t count)
         mean[i] = (REAL)((mean[i] + out->mean_share * w[i]) / out->divisor);
     for (ptrdiff_t i = 0; i < count; i++)
         w[i] = (REAL)(w[i] * out->scale);
-    out->scale = out->divisor = 1;
+    out->scale = out->inverse = out->divisor = 1;
     out->mean_share = 0;
 }
 
@@ -160,6 +181,7 @@ static void shrink(linear_output *out, ptrdiff_t count, double factor)
     out->magnitudes *= factor;
     if (out->scale < SMALLEST_SCALE)
         multiply_out(out, count);
+    out->inverse = 1 / out->scale;
 }
 
 /* mean <- mean + (weights - mean) / n */
@@ -172,10 +194,10 @@ static void average(linear_output *out, double n)
 }
 
 /* Of each weight what it owes to the l1 penalty, but not beyond zero: Tsuruoka, Tsujii & Ananiadou, ACL 2009. */
-INLINE VEC charged_weight(VEC w, VEC charged, REAL due, REAL scale)
+INLINE VEC charged_weight(VEC w, VEC charged, REAL due, REAL inverse)
 {
-    VEC zero = vec_splat(0), down = (vec_splat(due) + charged) / vec_splat(scale);
-    VEC up = (vec_splat(due) - charged) / vec_splat(scale);
+    VEC zero = vec_splat(0), down = (vec_splat(due) + charged) * vec_splat(inverse);
+    VEC up = (vec_splat(due) - charged) * vec_splat(inverse);
     return vec_select(w > zero, vec_max(zero, w - down), vec_select(w < zero, vec_min(zero, w + up), w));
 }
 
@@ -187,7 +209,7 @@ static void charge_dense(linear_output *out, ptrdiff_t count)
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         ptrdiff_t lanes = smaller(LANES, count - i);
         VEC old = vec_load_lanes(weight + i, lanes), q = vec_load_lanes(charged + i, lanes);
-        VEC new = charged_weight(old, q, (REAL)out->due, (REAL)out->scale);
+        VEC new = charged_weight(old, q, (REAL)out->due, (REAL)out->inverse);
         vec_store_lanes(weight + i, new, lanes);
         vec_store_lanes(charged + i, q + scale * (new - old), lanes);
         if (mean)
@@ -207,9 +229,9 @@ static void charge_sparse(linear_output *out, const linear_row *row)
         ptrdiff_t column = whole_number(row->columns, row->wide, j);
         double old = (double)weight[column], q = (double)charged[column], new = old;
         if (old > 0)
-            new = upper(0, old - (out->due + q) / out->scale);
+            new = upper(0, old - (out->due + q) * out->inverse);
         else if (old < 0)
-            new = lower(0, old + (out->due - q) / out->scale);
+            new = lower(0, old + (out->due - q) * out->inverse);
         weight[column] = (REAL)new;
         charged[column] = (REAL)(q + out->scale * (new - old));
         if (mean)
@@ -223,22 +245,47 @@ static void charge_sparse(linear_output *out, const linear_row *row)
 
 /* Steps ------------------------------------------------------------------------------------------------------------ */
 
+/* Most jobs are SIMPLE: of an elementwise loss, a step down its gradient for each row, neither l1 nor means.  Of what a
+ * row takes then, half would be spent on asking what is wanted.  So everything from here on is compiled twice, once for
+ * jobs of which that is known. */
+INLINE int is_simple(const linear_job *job)
+{
+    return job->batch_size == 1 && job->loss.elementwise && job->step == GRADIENT_STEP && job->l1 == 0 && job->average_from == 0;
+}
+
 INLINE REAL target_of(const linear_job *job, const linear_output *out, ptrdiff_t i)
 {
     if (job->rows.labels == NULL)
         return ((const REAL *)job->rows.targets)[i];
-    return job->rows.labels[i] == out->label ? 1 : (REAL)job->other_target;
+    /* Whose label it is cannot be foreseen: no branch depends on it. */
+    const REAL sides[] = {(REAL)job->other_target, 1};
+    return sides[job->rows.labels[i] == out->label];
 }
 
-static void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+/* Of all outputs for one row, without intercepts. */
+INLINE void multiply_row(const linear_job *job, const linear_row *row, double *product)
+{
+    ptrdiff_t k = 0;
+    for (; row->columns == NULL && k + 2 <= job->n_outputs; k += 2) {
+        const linear_output *first = job->outputs[k], *second = job->outputs[k + 1];
+        REAL pair[2];
+        multiply_dense(2, (const REAL *[]){first->weight, second->weight}, row->values, row->count, pair);
+        product[k] = first->scale * (double)pair[0];
+        product[k + 1] = second->scale * (double)pair[1];
+    }
+    for (; k < job->n_outputs; k++)
+        product[k] = job->outputs[k]->scale * dot(job->outputs[k]->weight, row);
+}
+
+INLINE void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
 {
     REAL *score = job->score, *target = job->target;
-    for (ptrdiff_t i = 0; i < n; i++) {
+    for (ptrdiff_t i = 0; i < n; i++, score += job->n_outputs, target += job->n_outputs) {
         linear_row row = row_of(&job->rows, batch[i]);
+        multiply_row(job, &row, job->product);
         for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
-            const linear_output *out = job->outputs[k];
-            score[i * job->n_outputs + k] = (REAL)(out->scale * dot(out->weight, &row) + out->intercept);
-            target[i * job->n_outputs + k] = target_of(job, out, batch[i]);
+            score[k] = (REAL)(job->product[k] + job->outputs[k]->intercept);
+            target[k] = target_of(job, job->outputs[k], batch[i]);
         }
     }
 }
@@ -264,11 +311,11 @@ static void losses_over_rows(linear_job *job, const ptrdiff_t *batch, ptrdiff_t 
 }
 
 /* Whole vectors, which the buffers have room for: what one load takes up, one store has to have left. */
-static void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
     void *arrays[] = {job->score, job->target, job->value, job->gradient};
     ptrdiff_t count = n * job->n_outputs;
-    if (job->loss.elementwise == NULL) {
+    if (!simple && job->loss.elementwise == NULL) {
         losses_over_rows(job, batch, n);
         return;
     }
@@ -279,91 +326,121 @@ static void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
     job->loss.elementwise(arrays, ceil_divide(count, LANES) * LANES, job->loss.scalars);
 }
 
-/* How much of row i the weights of output k get, for a step of that length. */
-static double share_of_row(const linear_job *job, const linear_row *row, ptrdiff_t at, double rate)
-{
-    double loss = (double)((REAL *)job->value)[at], slope = (double)((REAL *)job->gradient)[at], length, square;
-    if (job->step == GRADIENT_STEP)
-        return -rate * (slope > STEEPEST ? STEEPEST : slope < -STEEPEST ? -STEEPEST : slope);
-    square = square_of_row(row);
-    if (job->step == PASSIVE_AGGRESSIVE_1)
-        length = square > 0 ? lower(rate, loss / square) : 0;
-    else
-        length = loss / (square + 0.5 / rate);
-    return slope < 0 ? length : -length;
-}
-
-static double weight_of_row(const linear_job *job, const linear_output *out, ptrdiff_t i, ptrdiff_t at)
+INLINE double weight_of_row(const linear_job *job, const linear_output *out, ptrdiff_t i, ptrdiff_t at, int simple)
 {
     double weight = job->rows.weights ? job->rows.weights[i] : 1;
-    if (job->loss.elementwise)
+    if (simple || job->loss.elementwise)
         return weight * (((REAL *)job->target)[at] > 0 ? out->positive : out->negative);
     return weight * job->outputs[job->rows.labels[i]]->positive;
 }
 
 /* What the weighted sum over a batch is divided by: a single row counts as much as it weighs. */
-static double divisor_of_batch(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE double divisor_of_batch(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
     double sum = 0;
-    if (job->batch_size == 1)
+    if (simple || job->batch_size == 1)
         return 1;
     for (ptrdiff_t i = 0; i < n; i++)
-        sum += weight_of_row(job, job->outputs[k], batch[i], i * job->n_outputs + k);
+        sum += weight_of_row(job, job->outputs[k], batch[i], i * job->n_outputs + k, simple);
     return sum;
 }
 
-static void update_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step)
+/* How much of row i the weights of an output get, for a step of that length.  Everything but the slope is known before the row
+ * is scored, and multiplied first. */
+INLINE double share_of_row(linear_job *job, ptrdiff_t i, ptrdiff_t at, double rate, double weight, int simple)
+{
+    double loss = (double)((REAL *)job->value)[at], slope = (double)((REAL *)job->gradient)[at], length;
+    if (simple || job->step == GRADIENT_STEP)
+        return -rate * weight * upper(-STEEPEST, lower(STEEPEST, slope));
+    if (job->step == PASSIVE_AGGRESSIVE_1)
+        length = square_of_row(job, i) > 0 ? lower(rate, loss / square_of_row(job, i)) : 0;
+    else
+        length = loss / (square_of_row(job, i) + 0.5 / rate);
+    return weight * (slope < 0 ? length : -length);
+}
+
+/* weights <- weights + factor x, of output k and row i */
+INLINE void add_row(linear_job *job, ptrdiff_t k, ptrdiff_t i, double factor, int simple)
 {
     linear_output *out = job->outputs[k];
-    double rate = out->pace * job->rates[step], t = job->steps_before + (double)step + 1;
-    double divisor = divisor_of_batch(job, k, batch, n);
-    if (job->l2 > 0)
-        shrink(out, job->rows.n_columns, upper(0, 1 - rate * job->l2));
-    for (ptrdiff_t i = 0; i < n; i++) {
-        linear_row row = row_of(&job->rows, batch[i]);
+    linear_row row = row_of(&job->rows, i);
+    double by = factor * out->inverse;
+    if (job->l2 > 0) {
+        double product = simple || job->batch_size == 1 ? job->product[k] : out->scale * dot(out->weight, &row);
+        out->squares += factor * (2 * product + factor * square_of_row(job, i));
+    }
+    if (row.columns == NULL)
+        add_dense(out->weight, row.values, row.count, (REAL)by);
+    else
+        out->magnitudes += out->scale * add_sparse(out->weight, &row, job->l1 > 0, (REAL)by);
+    out->intercept += job->intercept_share * factor;
+    if (!simple && out->mean && out->mean_share != 0)
+        add_to_mean(out, &row, by);
+}
+
+INLINE void add_batch(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, double rate, int simple)
+{
+    double divisor = divisor_of_batch(job, k, batch, n, simple);
+    for (ptrdiff_t i = 0; i < n && divisor != 0; i++) {
         ptrdiff_t at = i * job->n_outputs + k;
         if (((REAL *)job->gradient)[at] == 0)
             continue;
-        double factor = share_of_row(job, &row, at, rate) * weight_of_row(job, out, batch[i], at) / divisor;
-        if (factor == 0 || divisor == 0)
-            continue;
-        add_row(out, &row, factor);
-        out->intercept += job->intercept_share * factor;
+        double weight = weight_of_row(job, job->outputs[k], batch[i], at, simple);
+        double factor = share_of_row(job, batch[i], at, rate, divisor == 1 ? weight : weight / divisor, simple);
+        if (factor != 0)
+            add_row(job, k, batch[i], factor, simple);
     }
-    if (job->average_from > 0 && t >= job->average_from)
+}
+
+static void charge(linear_job *job, linear_output *out, const ptrdiff_t *batch, ptrdiff_t n)
+{
+    if (job->rows.columns == NULL) {
+        charge_dense(out, job->rows.n_columns);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        linear_row row = row_of(&job->rows, batch[i]);
+        charge_sparse(out, &row);
+    }
+}
+
+INLINE void update_output(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step, int simple)
+{
+    linear_output *out = job->outputs[k];
+    double rate = out->pace * job->rates[step], t = job->steps_before + (double)step + 1;
+    if (job->l2 > 0) {
+        double left = upper(0, 1 - rate * job->l2);
+        shrink(out, job->rows.n_columns, left);
+        job->product[k] *= left;
+    }
+    add_batch(job, k, batch, n, rate, simple);
+    if (!simple && job->average_from > 0 && t >= job->average_from)
         average(out, t - job->average_from + 1);
-    if (job->l1 > 0) {
+    if (!simple && job->l1 > 0) {
         out->due += job->l1 * rate;
-        for (ptrdiff_t i = 0; i < n && job->rows.columns; i++) {
-            linear_row row = row_of(&job->rows, batch[i]);
-            charge_sparse(out, &row);
-        }
-        if (job->rows.columns == NULL)
-            charge_dense(out, job->rows.n_columns);
+        charge(job, out, batch, n);
     }
 }
 
 /* The mean loss of a batch, as many times as it has rows; that of a single row does not depend on its weight. */
-static double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
-    double sum = 0, divisor = divisor_of_batch(job, k, batch, n);
-    if (job->batch_size == 1)
+    double sum = 0, divisor = divisor_of_batch(job, k, batch, n, simple);
+    if (simple || job->batch_size == 1)
         return (double)((REAL *)job->value)[k];
     for (ptrdiff_t i = 0; i < n; i++) {
         ptrdiff_t at = i * job->n_outputs + k;
-        sum += weight_of_row(job, job->outputs[k], batch[i], at) * (double)((REAL *)job->value)[at];
+        sum += weight_of_row(job, job->outputs[k], batch[i], at, simple) * (double)((REAL *)job->value)[at];
     }
     return divisor > 0 ? (double)n * sum / divisor : 0;
 }
 
-static void account_batch(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
+INLINE void account_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
 {
-    for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
-        linear_output *out = job->outputs[k], *counted = job->loss.elementwise ? out : job->outputs[0];
-        out->objective += loss_of_output(job, k, batch, n);
-        if (job->step == GRADIENT_STEP)
-            counted->objective += (double)n * (0.5 * job->l2 * out->squares + job->l1 * out->magnitudes);
-    }
+    linear_output *out = job->outputs[k], *counted = simple || job->loss.elementwise ? out : job->outputs[0];
+    double penalty = 0.5 * job->l2 * out->squares + job->l1 * out->magnitudes;
+    counted->objective += (simple || job->step == GRADIENT_STEP ? (double)n * penalty : 0);
+    out->objective += loss_of_output(job, k, batch, n, simple);
 }
 
 /* Epochs ----------------------------------------------------------------------------------------------------------- */
@@ -381,10 +458,11 @@ static void begin_linear_epoch(linear_job *job)
 
 static int weights_are_finite(const linear_output *out, ptrdiff_t count)
 {
-    REAL probe = 0;
-    for (ptrdiff_t i = 0; i < count; i++)
-        probe += ((const REAL *)out->weight)[i] * 0;
-    return isfinite(out->intercept) && isfinite(out->scale) && probe == 0;
+    const REAL *weight = out->weight;
+    VEC probe = vec_splat(0);
+    for (ptrdiff_t i = 0; i < count; i += LANES)
+        probe = vec_finite_probe(probe, vec_load_lanes(weight + i, smaller(LANES, count - i)));
+    return isfinite(out->intercept) && isfinite(out->scale) && vec_sum(probe) == 0;
 }
 
 /* Whether training is over: an output has not become better for too long, or is beyond all numbers. */
@@ -407,26 +485,40 @@ static int end_linear_epoch(linear_job *job)
     return over;
 }
 
-static void train_linear(linear_job *job)
+/* Rows of fewer bytes altogether stay in the L2 cache, and are not asked for. */
+#define CACHED_ROWS (1 << 18)
+
+INLINE void descend_rows(linear_job *job, int simple)
 {
-    uint64_t before = engine_enter();
-    ptrdiff_t step = 0;
-    int over = 0;
+    const linear_rows *rows = &job->rows;
+    int asks = rows->columns || job->n_rows * rows->n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS, over = 0;
+    ptrdiff_t step = 0, size = simple ? 1 : job->batch_size;
     for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
         begin_linear_epoch(job);
-        for (ptrdiff_t first = 0; first < job->n_rows; first += job->batch_size, step++) {
+        for (ptrdiff_t first = 0; first < job->n_rows; first += size, step++) {
             const ptrdiff_t *batch = job->order + first;
-            ptrdiff_t n = smaller(job->batch_size, job->n_rows - first);
-            for (ptrdiff_t i = first + n; i < smaller(first + 2 * n, job->n_rows); i++)
-                prefetch_row(&job->rows, job->order[i]);
+            ptrdiff_t n = simple ? 1 : smaller(size, job->n_rows - first), ahead = first + ROWS_AHEAD * size;
+            for (ptrdiff_t i = ahead; asks && i < smaller(ahead + size, job->n_rows); i++)
+                prefetch_row(rows, job->order[i]);
             score_rows(job, batch, n);
-            loss_of_batch(job, batch, n);
-            account_batch(job, batch, n);
+            loss_of_batch(job, batch, n, simple);
             for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-                update_output(job, k, batch, n, step);
+                account_output(job, k, batch, n, simple);
+            for (ptrdiff_t k = 0; k < job->n_outputs; k++)
+                update_output(job, k, batch, n, step, simple);
         }
         over = end_linear_epoch(job);
     }
+}
+
+static void train_linear(linear_job *job)
+{
+    uint64_t before = engine_enter();
+    job->squared_row = -1;
+    if (is_simple(job))
+        descend_rows(job, 1);
+    else
+        descend_rows(job, 0);
     for (ptrdiff_t k = 0; k < job->n_outputs; k++)
         multiply_out(job->outputs[k], job->rows.n_columns);
     engine_leave(before);

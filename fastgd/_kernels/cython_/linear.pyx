@@ -65,9 +65,9 @@ cdef class LinearDescent:
         self.best, self.n_worse, self.pace = np.full(len(W), np.inf), np.zeros(len(W), np.intp), np.ones(len(W))
         charged = np.zeros_like(W) if l1 > 0 else None
         buffers = [np.zeros(batch_size * len(W) + self.table.panel_width, dtype) for _ in range(4)]
-        scalars = scalars_of(loss, dtype, len(W))
+        scalars, product = scalars_of(loss, dtype, len(W)), np.empty(len(W))
         spare = np.empty(X.shape[0], np.intp)
-        self.held = [X, targets, weights, W, mean_W, charged, buffers, scalars, spare]
+        self.held = [X, targets, weights, W, mean_W, charged, buffers, scalars, product, spare]
         self._take_rows(X, targets, weights)
         self.job.spare = <Py_ssize_t *>_address(spare)
         self.job.batch_size, self.job.step = batch_size, step
@@ -75,6 +75,7 @@ cdef class LinearDescent:
         self.job.average_from, self.job.other_target = average_from, other_target
         self.job.score, self.job.target = _address(buffers[0]), _address(buffers[1])
         self.job.value, self.job.gradient = _address(buffers[2]), _address(buffers[3])
+        self.job.product = <double *>_address(product)
         self.job.loss = plan_of_loss(self.table, loss)
         self.job.loss.scalars = _address(scalars)
         if loss.rowwise:
@@ -85,7 +86,7 @@ cdef class LinearDescent:
             self.outputs[k].charged = _address(None if charged is None else charged[k])
             self.outputs[k].label = labels[k]
             self.outputs[k].negative, self.outputs[k].positive = class_weights[k]
-            self.outputs[k].scale = self.outputs[k].divisor = 1.0
+            self.outputs[k].scale = self.outputs[k].inverse = self.outputs[k].divisor = 1.0
 
     cdef object _take_rows(self, X, targets, weights):
         self.job.rows.n_columns = X.shape[1]

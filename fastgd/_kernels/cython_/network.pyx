@@ -405,6 +405,7 @@ cdef class Network:
             self.at.history.scalars, self.at.history.room = _address(scalars), HISTORY_STEPS
             self.at.history.penalty, self.at.history.weight_sum = <double *>_address(penalty), <double *>_address(sums[0])
             self.at.history.scale, self.at.history.squares = <double *>_address(sums[1]), <double *>_address(sums[2])
+            self.at.history.factor = 1.0
             self.sparse_memory = columns, scalars, penalty, sums
         rows = np.zeros(self.at.capacity + 1, np.intp)
         batch.row_start = <Py_ssize_t *>_address(rows)
@@ -538,10 +539,11 @@ cdef class Network:
         scales = self.at.job.is_sparse and not whole and self._steps_are_factors(scalars)
         # A batch in parts updates all columns, and counts the penalty of all.
         at_once = whole or narrow and not scales or penalized and in_parts
-        if not self.at.job.is_sparse or scales != history.scales or at_once:
+        plain = scales and not in_parts and self.at.layers[0].n_outputs == 1 and self._steps_are_plain(scalars)
+        if not self.at.job.is_sparse or scales != history.scales or plain != history.is_plain or at_once:
             self._settle()
-        history.scales, history.at_once = scales, at_once
-        history.counts_penalty = self.at.job.is_sparse and penalized and not at_once
+        history.scales, history.at_once, history.is_plain = scales, at_once, plain
+        history.counts_penalty = self.at.job.is_sparse and penalized and not at_once and not plain
 
     cdef bint _steps_are_factors(self, scalars):
         """Whether all that such steps do to weights without a gradient is to scale them."""
@@ -552,6 +554,11 @@ cdef class Network:
             return spec.l1 == 0 and (spec.l2 == 0 or "bound" not in given or np.isinf(given["bound"]).all())
         return (self.rule.formula.name in RESTING_RULES and spec.l1 == spec.l2 == 0
                 and ("coupled" not in given or not given["coupled"].any()))
+
+    cdef bint _steps_are_plain(self, scalars):
+        """Whether such steps are w - rate g but for a factor."""
+        bounds = [scalars[:, k] for k, name in enumerate(self.rule.scalars) if name == "bound"]
+        return self.rule.formula.name == "sgd" and all(np.isinf(bound).all() for bound in bounds)
 
     cdef object _scale_penalties(self, double scale):
         for k, spec in enumerate(self.specs):
@@ -621,6 +628,7 @@ cdef class Network:
         cdef Source y, row_weights
         self.at.job.kind = kind
         self.at.history.counts_penalty = self.at.history.counts_penalty and kind == TRAIN
+        self.at.history.is_plain = self.at.history.is_plain and kind == TRAIN
         if kind != TRAIN:
             self.at.order = NULL
         self.at.job.labels = NULL

@@ -77,13 +77,13 @@ static void gather_sparse_rows(network *net, int member, ptrdiff_t first, ptrdif
 {
     range live;
     if (member == 0) {
-        gather_elements(&net->job.rows, net->order, first, count, &net->batch);
-        if (is_training(net))
+        gather_elements(&net->job.rows, net->order, net->job.n_rows, first, count, &net->batch);
+        if (is_training(net) && !net->history.is_plain)
             number_columns(&net->batch, &net->layers[0], count);
-        if (is_training(net) && !updates_slim(net))
+        if (is_training(net) && !updates_slim(net) && !net->history.is_plain)
             sort_by_column(&net->batch, count);
     }
-    if (net->job.kind != TRAIN || (net->history.steps == 0 && !net->history.counts_penalty))
+    if (net->job.kind != TRAIN || net->history.is_plain || (net->history.steps == 0 && !net->history.counts_penalty))
         return;
     team_wait(&net->barrier);
     live = share(net, member, net->batch.live);
@@ -142,7 +142,7 @@ static void forward_layer(network *net, int member, ptrdiff_t k, ptrdiff_t rows,
     dense_layer *layer = &net->layers[k];
     range units = share(net, member, product_units(rows, layer->n_outputs)), members_rows = share(net, member, rows);
     if (k == 0 && net->job.is_sparse)
-        sparse_forward(layer, &net->batch, members_rows.first, members_rows.last);
+        sparse_forward(layer, &net->batch, net->history.factor, members_rows.first, members_rows.last);
     else if (layer->kind == DENSE)
         dense_forward(layer, input_of_layer(net, k), rows, units.first, units.last);
     else
@@ -251,6 +251,10 @@ static int backward_sparse(network *net, int member, ptrdiff_t rows, int use)
     range live = share(net, member, net->batch.live), units = share(net, member, live_units(&net->batch));
     range columns = share(net, member, layer->n_inputs);
     int finite = member == 0 ? update_bias(layer, rows, use, &net->rule) : 1;
+    if (net->history.is_plain) {
+        double rate = scalar_at(net, net->place_of_rate);
+        return finite & (member != 0 || descend_plainly(layer, &net->batch, &net->history, rows, rate, left_by_step(net)));
+    }
     if (updates_slim(net)) {
         if (member == 0)
             slim_gradient(layer, &net->batch, rows);
@@ -348,8 +352,9 @@ static void finish_weights(network *net, int member)
 /* Every member computes the sums whole: they are read before the update, and cheap beside the products. */
 static double penalty_of_layers(const network *net)
 {
-    double sum = 0;
-    for (ptrdiff_t k = net->history.counts_penalty ? 1 : 0; k < net->n_layers; k++)
+    const step_history *history = &net->history;
+    double sum = history->is_plain ? 0.5 * net->layers[0].l2 * history->factor * history->factor * history->square : 0;
+    for (ptrdiff_t k = history->counts_penalty || history->is_plain ? 1 : 0; k < net->n_layers; k++)
         if (net->layers[k].l1 != 0 || net->layers[k].l2 != 0)
             sum += penalty(&net->layers[k]);
     return sum;
@@ -395,6 +400,7 @@ static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
     net->history.steps = 0;
+    net->history.factor = 1;
 }
 
 /* What columns without a gradient are owed by the steps so far, shared among the members. */
@@ -462,6 +468,8 @@ static void begin_step(network *net, ptrdiff_t k)
     const job_description *job = &net->job;
     if (job->draws_order && (k == 0 || job->step == 0))
         philox_permutation(job->seed, (uint32_t)job->epoch, job->n_rows, net->order);
+    if (net->history.is_plain && net->layers[0].l2 != 0 && (k == 0 || job->step == 0))
+        net->history.square = squares_of_weights(&net->layers[0]);
     net->now.first = job->step * job->batch_size;
     net->now.last = smaller(net->now.first + job->batch_size, job->n_rows);
     net->now.loss_sum = 0;
@@ -519,7 +527,7 @@ static void finish_batch(network *net, int member, int is_whole)
         update_clipped(net, member);
     else if (is_whole)
         update_layers(net, member);
-    else if (net->job.is_sparse)
+    else if (net->job.is_sparse && !net->history.is_plain)
         remember_step(net, member);
     if (net->averages || net->constrains)
         finish_weights(net, member);

@@ -28,13 +28,24 @@ static const struct {
 
 /* The batch ---------------------------------------------------------------------------------------------------------- */
 
-/* The elements of rows first .. first + count - 1 of the order, row by row. */
-static void gather_elements(const sparse_source *source, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t count,
-                            sparse_batch *batch)
+INLINE void prefetch_elements(const sparse_source *source, ptrdiff_t row)
+{
+    ptrdiff_t begin = source->starts[row], length = source->starts[row + 1] - begin;
+    ptrdiff_t size = element_runs[source->element_type].size, column_size = source->wide_columns ? sizeof(int64_t) : sizeof(int32_t);
+    prefetch(source->values + begin * size, length * size);
+    prefetch((const char *)source->columns + begin * column_size, length * column_size);
+}
+
+/* The elements of rows first .. first + count - 1 of the order, row by row; in one that is shuffled, of n_rows, those to come
+ * are asked for. */
+static void gather_elements(const sparse_source *source, const ptrdiff_t *order, ptrdiff_t n_rows, ptrdiff_t first,
+                            ptrdiff_t count, sparse_batch *batch)
 {
     ptrdiff_t filled = 0;
     REAL *values = batch->value;
     for (ptrdiff_t i = 0; i < count; i++) {
+        if (order && first + i + ROWS_AHEAD < n_rows)
+            prefetch_elements(source, order[first + i + ROWS_AHEAD]);
         ptrdiff_t row = order ? order[first + i] : first + i, begin = source->starts[row];
         ptrdiff_t length = source->starts[row + 1] - begin, size = element_runs[source->element_type].size;
         element_runs[source->element_type].convert(source->values + begin * size, size, length, values + filled);
@@ -89,23 +100,159 @@ static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
 
 /* Forward ------------------------------------------------------------------------------------------------------------ */
 
-/* Rows first .. last-1 of f(input W + b). */
-static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t first, ptrdiff_t last)
+/* A layer of one output has its weight in the first lane of each row of its only panel, and zeros in the others. */
+#define SINGLE_WIDTH ((ptrdiff_t)(16 / sizeof(REAL)))
+#define ROWS_AT_A_TIME 4
+
+INLINE void add_products(const sparse_batch *batch, const REAL *weight, ptrdiff_t first, ptrdiff_t last, REAL *sum)
 {
-    const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
-    for (ptrdiff_t panel = 0; panel < score->panels; panel++) {
+    for (ptrdiff_t k = first; k < last; k++)
+        *sum += ((const REAL *)batch->value)[k] * weight[batch->column[k] * SINGLE_WIDTH];
+}
+
+/* So many rows take turns, since each sum has to wait for the product before it.  The weights are what is stored times a
+ * factor; without one, sums begin with the bias, as those of tiles do. */
+INLINE void score_singly(int rows, const dense_layer *layer, const sparse_batch *batch, REAL factor, const matrix *score, ptrdiff_t row)
+{
+    const REAL *weight = panel_row(&layer->weight, 0, 0), bias = weight[layer->n_inputs * SINGLE_WIDTH];
+    const ptrdiff_t *start = batch->row_start + row;
+    ptrdiff_t shortest = start[1] - start[0];
+    REAL sum[ROWS_AT_A_TIME], *to = panel_row(score, 0, row);
+    for (int r = 0; r < rows; r++) {
+        shortest = smaller(shortest, start[r + 1] - start[r]);
+        sum[r] = factor == 1 ? bias : 0;
+    }
+    for (ptrdiff_t k = 0; k < shortest; k++)
+        for (int r = 0; r < rows; r++)
+            add_products(batch, weight, start[r] + k, start[r] + k + 1, sum + r);
+    for (int r = 0; r < rows; r++, to += SINGLE_WIDTH) {
+        add_products(batch, weight, start[r] + shortest, start[r + 1], sum + r);
+        memset(to, 0, 16);
+        *to = factor == 1 ? sum[r] : sum[r] * factor + bias;
+    }
+}
+
+/* Rows first .. last-1 of input W + b. */
+static void sparse_scores(const dense_layer *layer, const sparse_batch *batch, double factor, const matrix *score, ptrdiff_t first,
+                          ptrdiff_t last)
+{
+    for (; layer->n_outputs == 1 && first + ROWS_AT_A_TIME <= last; first += ROWS_AT_A_TIME)
+        score_singly(ROWS_AT_A_TIME, layer, batch, (REAL)factor, score, first);
+    for (; layer->n_outputs == 1 && first < last; first++)
+        score_singly(1, layer, batch, (REAL)factor, score, first);
+    for (ptrdiff_t panel = 0; panel < score->panels && first < last; panel++) {
         ptrdiff_t width = width_of_panel(score, panel);
         const REAL *weight = panel_row(&layer->weight, panel, 0), *bias = weight + layer->n_inputs * width;
-        const tile_functions *tiles = tiles_for(width);
         for (ptrdiff_t row = first; row < last; row++) {
             ptrdiff_t begin = batch->row_start[row];
-            tiles->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin, weight, bias,
-                               panel_row(score, panel, row));
+            tiles_for(width)->sum_rows_at(batch->row_start[row + 1] - begin, (const REAL *)batch->value + begin, batch->column + begin,
+                                          weight, bias, panel_row(score, panel, row));
         }
-        if (layer->activate && last > first)
-            layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
-                            (last - first) * width, layer->activation_scalars);
     }
+}
+
+/* Rows first .. last-1 of f(input W + b). */
+static void sparse_forward(const dense_layer *layer, const sparse_batch *batch, double factor, ptrdiff_t first, ptrdiff_t last)
+{
+    const matrix *score = layer->keeps_output ? &layer->output : &layer->kept;
+    sparse_scores(layer, batch, factor, score, first, last);
+    for (ptrdiff_t panel = 0; panel < score->panels && layer->activate && last > first; panel++)
+        layer->activate((void *[]){panel_row(score, panel, first), panel_row(&layer->output, panel, first)},
+                        (last - first) * width_of_panel(score, panel), layer->activation_scalars);
+}
+
+/* Plain steps of one output ------------------------------------------------------------------------------------------ */
+
+/* Where a step is w - rate g, a batch's gradient is summed in the second lane of the weights, and is zero again once it has been
+ * taken off: two passes over the elements as they stand, without numbers for columns and without copies of them.  The sums
+ * are the same, in the same order.  What draws all weights to zero is one factor of all of them. */
+
+/* A factor beyond these is multiplied out, long before weights without it leave the range of numbers. */
+#define LARGEST_FACTOR 1e9
+
+static double squares_of_weights(const dense_layer *layer)
+{
+    enum { PARTS = 8 };
+    const REAL *weight = panel_row(&layer->weight, 0, 0);
+    double part[PARTS] = {0}, sum = 0;
+    ptrdiff_t column = 0;
+    for (; column + PARTS <= layer->n_inputs; column += PARTS)
+        for (ptrdiff_t k = 0; k < PARTS; k++, weight += SINGLE_WIDTH)
+            part[k] += (double)*weight * (double)*weight;
+    for (; column < layer->n_inputs; column++, weight += SINGLE_WIDTH)
+        part[0] += (double)*weight * (double)*weight;
+    for (ptrdiff_t k = 0; k < PARTS; k++)
+        sum += part[k];
+    return sum;
+}
+
+/* Columns first .. last-1; returns whether all weights are finite, of which any others are left as they were. */
+static int multiply_by_factor(const dense_layer *layer, const step_history *history, ptrdiff_t first, ptrdiff_t last)
+{
+    REAL *weight = panel_row(&layer->weight, 0, first), factor = (REAL)history->factor;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < (last - first) * SINGLE_WIDTH; i++) {
+        REAL new = weight[i] * factor;
+        finite &= new * 0 == 0;
+        weight[i] = new * 0 == 0 ? new : weight[i];
+    }
+    return finite;
+}
+
+/* Of all weights no more than so much is left. */
+static int draw_to_zero(const dense_layer *layer, step_history *history, double left)
+{
+    int finite = 1;
+    history->factor *= left;
+    if (fabs(history->factor) < LARGEST_FACTOR && fabs(history->factor) > 1 / LARGEST_FACTOR)
+        return 1;
+    finite = multiply_by_factor(layer, history, 0, layer->n_inputs);
+    history->square *= history->factor * history->factor;
+    history->factor = 1;
+    return finite;
+}
+
+static void add_plain_gradient(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t count)
+{
+    REAL *weight = panel_row(&layer->weight, 0, 0);
+    const REAL *values = batch->value, *delta = panel_row(&layer->delta, 0, 0);
+    for (ptrdiff_t row = 0; row < count; row++, delta += SINGLE_WIDTH)
+        for (ptrdiff_t k = batch->row_start[row]; k < batch->row_start[row + 1]; k++)
+            weight[batch->column[k] * SINGLE_WIDTH + 1] += values[k] * *delta;
+}
+
+/* Each weight less its gradient times so much; the squares are counted if told.  A column that comes again has none left. */
+INLINE int take_plain_gradient(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count,
+                               REAL by, int counts)
+{
+    REAL *weight = panel_row(&layer->weight, 0, 0);
+    double squares = 0;
+    int finite = 1;
+    for (ptrdiff_t k = 0; k < batch->row_start[count]; k++) {
+        REAL *at = weight + batch->column[k] * SINGLE_WIDTH, old = at[0], new = old - by * at[1];
+        at[1] = 0;
+        if (new * 0 != 0) {
+            finite = 0;
+            continue;
+        }
+        at[0] = new;
+        if (counts)
+            squares += ((double)new - (double)old) * ((double)new + (double)old);
+    }
+    history->square += squares;
+    return finite;
+}
+
+/* A step with the gradient of so many rows: without one it would leave so much of each weight. */
+static int descend_plainly(const dense_layer *layer, const sparse_batch *batch, step_history *history, ptrdiff_t count,
+                           double rate, double left)
+{
+    int finite = left == 1 || draw_to_zero(layer, history, left);
+    history->steps = history->factor != 1;
+    add_plain_gradient(layer, batch, count);
+    REAL by = (REAL)(rate / history->factor);
+    return finite & (layer->l2 == 0 ? take_plain_gradient(layer, batch, history, count, by, 0)
+                                    : take_plain_gradient(layer, batch, history, count, by, 1));
 }
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
@@ -216,6 +363,8 @@ static int catch_up(const dense_layer *layer, const update_rule *rule, step_hist
 static int settle(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first, ptrdiff_t last)
 {
     int finite = 1;
+    if (history->is_plain)
+        return multiply_by_factor(layer, history, first, last);
     for (ptrdiff_t next; first < last; first = next) {
         ptrdiff_t end = smaller(last, first + PANEL_WIDTH);
         for (next = first + 1; next < end && history->taken[next] == history->taken[first]; next++)
@@ -238,6 +387,13 @@ static int is_owed(const network *net)
         || scalar_at(net, net->place_of_decay) != 0;
 }
 
+/* Of a weight without a gradient, where a step is but a factor. */
+INLINE double left_by_step(const network *net)
+{
+    double drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    return 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+}
+
 /* A product of factors beyond this, or below its inverse, is begun anew, long before it leaves the range of numbers. */
 #define LARGEST_SCALE 1e100
 
@@ -246,11 +402,11 @@ static int write_history(network *net)
 {
     step_history *history = &net->history;
     ptrdiff_t step = history->steps++;
-    double scale = history->scale[step], drawn = net->layers[0].l2 + scalar_at(net, net->place_of_coupled);
+    double scale = history->scale[step];
     memcpy((REAL *)history->scalars + step * FASTGD_MAX_SCALARS, net->rule.scalars, FASTGD_MAX_SCALARS * sizeof(REAL));
     history->weight_sum[step] = net->now.weight_sum;
     history->squares[step + 1] = history->squares[step] + net->now.weight_sum * scale * scale;
-    scale *= 1 - scalar_at(net, net->place_of_decay) - scalar_at(net, net->place_of_rate) * drawn;
+    scale *= left_by_step(net);
     history->scale[step + 1] = scale;
     return history->steps < history->room && !history->at_once
         && (!history->scales || (fabs(scale) < LARGEST_SCALE && fabs(scale) > 1 / LARGEST_SCALE));
