@@ -556,12 +556,18 @@ def interrupt_during(action, delay=0.2):
         timer.join()
 
 
+def have_compiled(backend, x, y):
+    """What is compiled when it is first used would take the time of what is to be interrupted."""
+    classifier(backend).fit(x, y, epochs=1, batch_size=600, verbose=0)
+
+
 @each_backend
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_an_interrupt_leaves_the_model_as_of_its_last_finished_step(n_threads, backend, threads_for_any_work):
     """As many single steps lead to the same bits; and it is obeyed amid a million epochs."""
     x, y = blobs(n=600)
     model, stepped = classifier(backend, n_threads=n_threads), classifier(backend, n_threads=1)
+    have_compiled(backend, x, y)
     interrupt_during(lambda: model.fit(x, y, epochs=10**6, batch_size=200, shuffle=False, verbose=0))
     assert 3 < model.n_steps_done < 10**6
     for step in range(model.n_steps_done):
@@ -577,6 +583,7 @@ def test_training_is_resumed_after_an_interrupt(batch_size, backend):
     """The epoch that was under way is finished first: bits and losses are as without the interrupt."""
     x, y = blobs(n=600)
     model, undisturbed = classifier(backend), classifier(backend)
+    have_compiled(backend, x, y)
     interrupt_during(lambda: model.fit(x, y, epochs=10**6, batch_size=batch_size, verbose=0))
     done = model.n_epochs_done
     history = model.fit(x, y, epochs=3, batch_size=batch_size, verbose=0)

@@ -143,7 +143,8 @@ def make_cosine_similarity(dtype: str) -> Callable[..., Any]:
         largest, total = zero, zero
         for column in range(m.columns):
             x = abs(get(element(m, row, column), 0))
-            largest = x if not (x <= largest) else largest
+            # Not "above" alone: a NaN must not be hidden, neither by what is before it nor by what follows.
+            largest = x if x > largest or x != x else largest
         if largest == zero:
             return largest, one
         for column in range(m.columns):
