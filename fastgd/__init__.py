@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .layers import Dense as Dense
     from .layers import Dropout as Dropout
     from .layers import LayerNorm as LayerNorm
+    from .layers import Softmax as Softmax
     from .methods import LBFGS as LBFGS
     from .methods import CoordinateSearch as CoordinateSearch
     from .methods import RandomSearch as RandomSearch
@@ -94,6 +95,7 @@ _HOMES = {
     "LBFGS": "methods",
     "LambdaCallback": "callbacks",
     "LayerNorm": "layers",
+    "Softmax": "layers",
     "Lion": "optimizers",
     "MaxNorm": "constraints",
     "ModelCheckpoint": "callbacks",
@@ -173,6 +175,7 @@ __all__ = [  # noqa: F822  (found by __getattr__)
     "ReduceLROnPlateau",
     "Rprop",
     "Sequential",
+    "Softmax",
     "TensorBoard",
     "TerminateOnNaN",
     "TimeLimit",

@@ -125,7 +125,7 @@ def read_dtype(value: Any) -> np.dtype[Any]:
 def read_activation(given: Any) -> Activation:
     """An activation or the one of that name."""
     if isinstance(given, str) and given == "softmax":
-        remedy = "leave the last layer linear and use loss='softmax_cross_entropy', which applies softmax itself"
+        remedy = "use loss='softmax_cross_entropy', which applies softmax itself, or add a layer fg.Softmax()"
         raise ValueError(refusal("activation", "'softmax'", "a function of one element", remedy))
     activation = get(ACTIVATIONS, given)
     if not isinstance(activation, Activation):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ._formula import ACTIVATIONS, Activation
 from ._formula.interval import check
-from ._kernels import BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec
+from ._kernels import BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, SoftmaxSpec
 from .constraints import Constraint, read_constraint
 from .errors import refusal
 from .initializers import INITIALIZERS, Initializer, read_initializer, suited_to
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ._kernels import Array
     from .initializers import DrawFrom
 
-__all__ = ["BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
+__all__ = ["BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "Softmax"]
 
 
 class Layer:
-    """What every layer can tell of itself; see `Dense`, `Dropout`, `BatchNorm` and `LayerNorm`."""
+    """What every layer can tell of itself; see `Dense`, `Dropout`, `BatchNorm`, `LayerNorm` and `Softmax`."""
 
     def n_outputs(self, n_inputs: int) -> int:
         """Columns of the output.
@@ -369,6 +369,46 @@ class LayerNorm(Normalization):
         return LayerNormSpec(self.eps, self.activation)
 
 
+@dataclass(frozen=True, repr=False)
+class Softmax(Layer):
+    """Softmax: p_c = e^(x_c) / sum_k e^(x_k) of each row; shape and dtype stay.
+
+    Notes
+    -----
+    With d the gradient by p, that by x is p_c (d_c - sum_k d_k p_k). The largest x of a row is taken off first, so that
+    no exponential overflows.
+
+    As the last layer for losses that want probabilities and do not make them themselves: mean_squared_error of it is
+    Brier's score. softmax_cross_entropy, softmax_focal_cross_entropy and kl_divergence apply softmax to raw scores,
+    with more digits than a logarithm of p would have, and `predict` gives probabilities then: they want no such layer,
+    while Keras's categorical_crossentropy does. It may also stand between layers, as weights that add up to 1.
+
+    References
+    ----------
+    Bridle, Probabilistic interpretation of feedforward classification network outputs, Neurocomputing, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgd as fg
+    >>> model = fg.Sequential([fg.Dense(3), fg.Softmax()], loss="mean_squared_error").build(2)
+    >>> round(float(model.predict(np.ones((1, 2))).sum()), 6)
+    1.0
+    """
+
+    def __repr__(self) -> str:
+        return "Softmax()"
+
+    def parameter_shapes(self, n_inputs: int) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def initial_weights(self, draw: DrawFrom, n_inputs: int) -> list[Array | Iterator[Array]]:
+        return []
+
+    def spec(self, model_penalty: Penalty | None) -> SoftmaxSpec:
+        return SoftmaxSpec()
+
+
 def _set(layer: Layer, **values: Any) -> None:
     """Give a frozen layer its values."""
     for name, value in values.items():
@@ -394,15 +434,16 @@ def read_penalty(name: str, given: Any) -> Penalty | None:
 
 
 def read_layers(given: Any) -> tuple[tuple[Layer, ...], Dense]:
-    """The layers of a model, if that is what they are, and the last one, which gives the scores."""
+    """The layers of a model, if that is what they are, and the last dense one, which gives the scores."""
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         expected = "a list of at least one layer"
         raise TypeError(refusal("layers", repr(given), expected, "pass for example [fg.Dense(10)]"))
     for k, layer in enumerate(given):
         if not isinstance(layer, Layer):
             raise TypeError(refusal(f"layers[{k}]", repr(layer), "a layer", "pass for example fg.Dense(10)"))
-    last = given[-1]
+    number = len(given) - (2 if isinstance(given[-1], Softmax) and len(given) > 1 else 1)
+    last = given[number]
     if not isinstance(last, Dense):
-        expected = "Dense as the last layer, whose outputs the loss acts on"
-        raise ValueError(refusal(f"layers[{len(given) - 1}]", repr(last), expected, "add for example fg.Dense(10)"))
+        expected = "Dense as the last layer, or before a Softmax that is, whose outputs the loss acts on"
+        raise ValueError(refusal(f"layers[{number}]", repr(last), expected, "add for example fg.Dense(10)"))
     return tuple(given), last

@@ -31,7 +31,7 @@ from .inputs import (
     read_weights,
     spelled,
 )
-from .layers import BatchNorm, Dense, Layer, read_layers, read_penalty
+from .layers import BatchNorm, Dense, Layer, Softmax, read_layers, read_penalty
 from .methods import Method, resolve
 from .optimizers import Optimizer
 from .penalties import Penalty
@@ -64,7 +64,7 @@ class Sequential:
 
     Parameters
     ----------
-    layers : sequence of Dense, Dropout, BatchNorm and LayerNorm
+    layers : sequence of Dense, Dropout, BatchNorm, LayerNorm and Softmax
         The last one is Dense.
     loss : str or Loss, optional
         Acts on the last layer's raw output; only a model that is never trained does without.
@@ -1074,7 +1074,8 @@ class Sequential:
         lines.append(
             f"{self._dtype}, backend {self.backend}, {self.n_epochs_done} epochs, {self.n_steps_done} steps done"
         )
-        if loss is not None and loss.link == self._last.activation.name != "linear":
+        applied = "softmax" if isinstance(self._layers[-1], Softmax) else self._last.activation.name
+        if loss is not None and loss.link == applied != "linear":
             lines.append(f"note: the loss applies {loss.link} to the output of a layer that has applied it already")
         print("\n".join(lines))
 

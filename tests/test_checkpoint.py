@@ -138,6 +138,7 @@ OBJECTS = [
     fg.BatchNorm(),
     fg.BatchNorm(momentum=0.25, eps=1e-3, activation="relu"),
     fg.LayerNorm(eps=1e-3, activation=fg.activations.leaky_relu(slope=0.5)),
+    fg.Softmax(),
     fg.Dense(3),
     fg.Dense(5, activation=fg.activations.elu(alpha=0.5), penalty=fg.L1(0.1), initializer="he_normal"),
     fg.Dense(5, constraint=fg.MaxNorm(0.5)),

@@ -100,7 +100,8 @@ def test_every_link(link, raw, dtype, tmp_path):
 def test_every_layer(dtype, tmp_path):
     """In all orders, at the input too, with statistics that training has left."""
     stack = [fg.LayerNorm(eps=1e-3), fg.Dropout(0.5), fg.Dense(9, "silu"), fg.BatchNorm(activation="tanh")]
-    stack += [fg.Dropout(0.1), fg.LayerNorm(activation="gelu"), fg.BatchNorm(eps=0.1), fg.Dropout(0.1), fg.Dense(3)]
+    stack += [fg.Softmax(), fg.Dropout(0.1), fg.LayerNorm(activation="gelu"), fg.BatchNorm(eps=0.1), fg.Dropout(0.1)]
+    stack += [fg.Dense(3), fg.Softmax()]
     model = fg.Sequential(stack, loss="softmax_cross_entropy", dtype=dtype)
     X = np.random.default_rng(0).normal(size=(40, 6)).astype(dtype) + 1
     model.fit(X, np.arange(40) % 3, epochs=5)

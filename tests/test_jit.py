@@ -47,6 +47,7 @@ STACKS = {
         fg.LayerNorm(activation="silu"),
         fg.Dense(3),
     ],
+    "probabilities": [fg.Dense(40, activation="tanh"), fg.Softmax(), fg.Dense(3), fg.Softmax()],
 }
 
 

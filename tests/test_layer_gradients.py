@@ -30,7 +30,12 @@ STEP = 2.0**-11
 AT_MOST = 1e-6
 SAME_SLOPE = 1e-8
 
-LAYERS = {"dropout": fg.Dropout(0.25), "batch norm": fg.BatchNorm(), "layer norm": fg.LayerNorm()}
+LAYERS = {
+    "dropout": fg.Dropout(0.25),
+    "batch norm": fg.BatchNorm(),
+    "layer norm": fg.LayerNorm(),
+    "softmax": fg.Softmax(),
+}
 PENALTIES = {"none": None, "l1": fg.L1(2.0**-6), "l2": fg.L2(2.0**-4), "elastic net": fg.ElasticNet(2.0**-6, 2.0**-4)}
 COMPILED_ONCE = ("cython", "numpy")
 

@@ -43,6 +43,7 @@ STACKS: dict[str, Sequence[fg.layers.Layer]] = {
         fg.LayerNorm(),
         fg.Dense(N_OUTPUTS),
     ),
+    "softmax": (fg.Dense(37, "tanh"), fg.Softmax(), fg.Dense(21), fg.LayerNorm(), fg.Dense(N_OUTPUTS), fg.Softmax()),
     "at the input": (fg.BatchNorm(momentum=1.0, eps=0.1), fg.LayerNorm(eps=1e-3), fg.Dense(N_OUTPUTS)),
     "all": (
         fg.LayerNorm(),
@@ -60,6 +61,8 @@ def counterpart(layer: fg.layers.Layer) -> object:
     """The oracle's layer."""
     if isinstance(layer, fg.Dropout):
         return oracle_layers.Dropout(layer.rate)
+    if isinstance(layer, fg.Softmax):
+        return oracle_layers.Softmax()
     activation = oracle_activations.ACTIVATIONS[layer.activation.name]
     if isinstance(layer, fg.Dense):
         return oracle_layers.Dense(activation)
@@ -421,6 +424,33 @@ def test_transform_sees_each_layer(backend):
     before, rows = model.transform(X, 2).astype(float), model.transform(X, 3)
     rounding = 4.0 * np.finfo(np.float32).eps * abs(before).max(axis=1)
     assert_within(rows.mean(axis=1, dtype=float), np.zeros(6), rounding / np.sqrt(before.var(axis=1) + 1e-5))
+
+
+@each_backend
+def test_probabilities_are_outputs_where_wanted(backend):
+    """Brier's score: what is learnt is what a few lines of NumPy learn."""
+    draw = np.random.default_rng(2)
+    X, y = draw.normal(size=(30, 4)), np.eye(3)[draw.integers(3, size=30)]
+    options = {"optimizer": fg.SGD(0.5), "dtype": "float64", "backend": backend}
+    model = fg.Sequential([fg.Dense(3), fg.Softmax()], loss="mean_squared_error", **options)
+    W, b = model.build(4).get_weights()
+    model.fit(X, y, epochs=20, batch_size=30, shuffle=False)
+    for _ in range(20):
+        e = np.exp(X @ W + b)
+        p = e / e.sum(axis=1, keepdims=True)
+        d = 2.0 * (p - y) / p.size
+        dz = p * (d - (d * p).sum(axis=1, keepdims=True))
+        W, b = W - 0.5 * X.T @ dz, b - 0.5 * dz.sum(axis=0)
+    assert_within(model.get_weights()[0], W, 1e-13)
+    np.testing.assert_allclose(model.predict(X).sum(axis=1), 1.0, rtol=1e-15)
+
+
+def test_softmax_twice_is_told(capsys):
+    layers = [fg.Dense(3), fg.Softmax()]
+    fg.Sequential(layers, loss="softmax_cross_entropy").summary()
+    assert "note: the loss applies softmax" in capsys.readouterr().out
+    fg.Sequential(layers, loss="mean_squared_error").summary()
+    assert "note" not in capsys.readouterr().out
 
 
 def test_summary_and_repr_tell_the_layers(capsys):

@@ -294,6 +294,14 @@ def test_scores_are_monitored_within_a_pipeline(skl_callback):
     assert scores[-1] == pipeline.score(X, LABELS)
 
 
+def test_an_estimator_with_tasks_can_be_saved(skl_callback, tmp_path):
+    """Without them: a program sets them anew."""
+    pytest.importorskip("safetensors")
+    fitted = classifier(callbacks=None).set_callbacks(Tasks()).fit(X, LABELS)
+    fitted.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(fg.load(tmp_path / "model.safetensors").predict(X), fitted.predict(X))
+
+
 def test_nothing_is_told_where_nobody_listens(skl_callback, monkeypatch):
     """And nothing spent on it."""
 

@@ -498,3 +498,20 @@ def test_verbose_tells_of_each_epoch(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("-- Epoch")] == [f"-- Epoch {k}" for k in (1, 2, 3)]
     assert all("Objective:" in line for line in lines[1::2])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (ours.SGDClassifier(fg.losses.softmax_cross_entropy), "for two classes, expected a loss on one score"),
+        (ours.SGDClassifier(fg.losses.multiclass_hinge), "multiclass_hinge for two"),
+        (ours.SGDClassifier(fg.losses.gaussian_nll), "gaussian_nll for two classes"),
+        (ours.SGDRegressor(fg.losses.gaussian_nll), "gaussian_nll, which is on several scores of a row"),
+        (ours.SGDRegressor(fg.losses.quantiles), "quantiles, which is on several scores of a row"),
+    ],
+)
+def test_losses_that_do_not_suit_the_outputs_are_refused(estimator, message):
+    """Rather than given memory that is not theirs."""
+    X, y = two_classes()
+    with pytest.raises(ValueError, match=f"^loss: got .*{message}"):
+        estimator.fit(X, np.unique(y, return_inverse=True)[1])

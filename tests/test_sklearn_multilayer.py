@@ -604,3 +604,21 @@ def test_formulas_of_ones_own_go_by_their_names():
     for given in ({"activation": "bent_line_of_this_test"}, {"solver": "plain_step_of_this_test"}):
         with pytest.raises(ValueError, match="must be a str among"):
             ours.MLPClassifier(**given).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_classes", "message"),
+    [
+        (fg.losses.softmax_cross_entropy(label_smoothing=0.1), 2, "for two classes, expected a loss on one score"),
+        ("kl_divergence", 2, "kl_divergence for two classes"),
+        ("modified_huber", 3, "modified_huber for several classes, expected a loss over classes"),
+        (fg.losses.binary_cross_entropy, 3, "binary_cross_entropy for several classes"),
+        ("mean_squared_error", 2, "mean_squared_error, whose targets are numbers"),
+        ("gaussian_nll", 3, "gaussian_nll, whose targets are no classes"),
+    ],
+)
+def test_losses_that_do_not_suit_the_classes_are_refused(loss, n_classes, message):
+    """Before anything is trained, with one that does."""
+    X, y = digits()
+    with pytest.raises(ValueError, match=f"^loss: got .*{message}.*; pass"):
+        ours.MLPClassifier((4,), loss=loss).fit(X, y % n_classes)

@@ -557,7 +557,7 @@ def test_values_that_are_no_real_numbers():
     refused(sparse.csr_array(documents()[0].astype(complex)), TypeError)
 
 
-@pytest.mark.parametrize("first", [fg.Dropout(0.5), fg.BatchNorm(), fg.LayerNorm()])
+@pytest.mark.parametrize("first", [fg.Dropout(0.5), fg.BatchNorm(), fg.LayerNorm(), fg.Softmax()])
 def test_a_first_layer_that_is_not_dense(first):
     model = fg.Sequential([first, fg.Dense(N_CLASSES)], loss="softmax_cross_entropy")
     refused(sparse.csr_array(documents()[0]), TypeError, "first layer", model=model)

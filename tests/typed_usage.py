@@ -63,6 +63,7 @@ def train(X: npt.NDArray[np.float32], y: npt.NDArray[np.intp]) -> fg.Sequential:
     )
     history = model.fit(X, y, epochs=2, batch_size=16, class_weight="balanced", validation_data=(X, y))
     assert_type(history.history["loss"], list[float])
+    model.fit(lambda: iter([(X, y), (X, y)]), epochs=2, callbacks=[fg.EarlyStopping("loss")], verbose=0)
     assert_type(model.train_on_batch(X, y), float)
     assert isinstance(model.optimizer, fg.optimizers.Optimizer)
     model.optimizer.learning_rate = 1e-4
@@ -81,6 +82,9 @@ def ask(model: fg.Sequential, X: npt.NDArray[np.float32], y: npt.NDArray[np.intp
     assert_type(model.n_parameters, int)
     assert_type(model.build(4), fg.Sequential)
     model.to_c(folder / "model.c")
+    model.save(folder / "model.safetensors")
+    again: fg.Sequential = fg.load(folder / "model.safetensors")
+    assert_type(again.n_epochs_done, int)
 
 
 def declare() -> None:

@@ -204,12 +204,13 @@ def _short(plain: Any) -> str:
 
 
 def functions_in(plain: Any) -> Iterator[str]:
-    """Names of the functions that plain data say there were."""
-    if isinstance(plain, dict):
-        if set(plain) == {"callable"}:
-            yield str(plain["callable"])
-        for each in plain.values():
-            yield from functions_in(each)
-    elif isinstance(plain, list):
-        for each in plain:
-            yield from functions_in(each)
+    """Names of the functions that plain data say there were, however deep they lie."""
+    waiting = [plain]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if set(each) == {"callable"}:
+                yield str(each["callable"])
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each

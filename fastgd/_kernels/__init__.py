@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, cast
 
 from .._formula import get
 from ..optional import OPTIONAL_PARTS
-from .backend import Backend, BatchNormSpec, DenseSpec, DropoutSpec, LayerNormSpec, LayerSpec, Network, StepSpec
+from .backend import (
+    Backend,
+    BatchNormSpec,
+    DenseSpec,
+    DropoutSpec,
+    LayerNormSpec,
+    LayerSpec,
+    Network,
+    SoftmaxSpec,
+    StepSpec,
+)
 from .rows import SparseRows
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ __all__ = [
     "LayerNormSpec",
     "LayerSpec",
     "Network",
+    "SoftmaxSpec",
     "SparseRows",
     "StepSpec",
     "available_backends",

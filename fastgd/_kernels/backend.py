@@ -47,6 +47,13 @@ class DropoutSpec:
 
 
 @dataclass(frozen=True)
+class SoftmaxSpec:
+    """Each row's e^(x - max) over their sum."""
+
+    kind: ClassVar[str] = "softmax"
+
+
+@dataclass(frozen=True)
 class BatchNormSpec:
     """a = f(gain x' + shift), x' being x normalised by mean and variance of its columns.
 
@@ -89,7 +96,7 @@ class StepSpec:
 PLAIN_STEP = StepSpec()
 
 
-LayerSpec = DenseSpec | DropoutSpec | BatchNormSpec | LayerNormSpec
+LayerSpec = DenseSpec | DropoutSpec | SoftmaxSpec | BatchNormSpec | LayerNormSpec
 
 
 class Network(Protocol):

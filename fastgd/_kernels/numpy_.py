@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._formula.numpy_ import compile_
-from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
+from .backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, SoftmaxSpec, StepSpec
 from .numpy_linear import RowByRow, xorshift_permutation
 from .random import kept_by_dropout, permutation, uniform
 from .rows import SparseRows
@@ -129,6 +129,18 @@ class DropoutPass:
     def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
         """Gradient by the input; there are no parameters."""
         return d_out * self.factor, []
+
+
+class SoftmaxPass:
+    """One pass through a softmax: p = e^(x - max) / sum, of each row."""
+
+    def __init__(self, x: Array) -> None:
+        self.output = softmax(x)
+
+    def backward(self, d_out: Array) -> tuple[Array, list[Array]]:
+        """p (d - sum of d p); there are no parameters."""
+        p = self.output
+        return p * (d_out - (d_out * p).sum(axis=1, keepdims=True)), []
 
 
 class NormalizationPass:
@@ -502,12 +514,12 @@ class Network:
         self.loss = loss
         self.rule = rule
         self.dtype = np.dtype(dtype)
-        # Of each layer: its weight and bias, or gain and shift; none of dropout.
+        # Of each layer: its weight and bias, or gain and shift; none of dropout and softmax.
         self.parameters: list[list[Array]] = []
         self.running: dict[int, list[Array]] = {}
         width = n_inputs
         for k, layer in enumerate(layers):
-            shapes: list[tuple[int, ...]] = [] if layer.kind == "dropout" else [(width,), (width,)]
+            shapes: list[tuple[int, ...]] = [] if isinstance(layer, DropoutSpec | SoftmaxSpec) else [(width,), (width,)]
             if isinstance(layer, DenseSpec):
                 shapes = [(width, layer.n_outputs), (layer.n_outputs,)]
                 width = layer.n_outputs
@@ -713,6 +725,8 @@ class Network:
                 rate = 0.0 if moment is None else layer.rate
                 kept = kept_by_dropout(*(moment or Moment(0, 0)), k, x.shape, rate)
                 passes.append(DropoutPass(x, kept, rate))
+            elif isinstance(layer, SoftmaxSpec):
+                passes.append(SoftmaxPass(x))
             else:
                 moments = None if moment is not None else self.running.get(k)
                 passes.append(NormalizationPass(x, self.parameters[k], layer, moments))

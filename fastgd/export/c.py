@@ -16,7 +16,7 @@ from .. import activations
 from .._formula import Activation, Formula
 from .._formula.c99 import SUFFIXES, render
 from ..errors import refusal
-from ..layers import BatchNorm, Dense, Dropout, LayerNorm
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm, Softmax
 from .predictor import LINK_FORMULAS, SHARE_LINKS, Predictor
 
 if TYPE_CHECKING:
@@ -88,6 +88,14 @@ SOFTMAX = """\
         sum += out[j] = exp{suffix}(out[j] - largest);
     for (size_t j = 0; j < {n_outputs}; ++j)
         out[j] /= sum;
+"""
+
+SOFTMAX_LAYER = """\
+static void {layer}(const {real} *x, {real} *out)
+{{
+    for (size_t j = 0; j < {n_outputs}; ++j)
+        out[j] = x[j];
+{then}}}
 """
 
 MEAN_AND_VARIANCE = """\
@@ -193,6 +201,13 @@ def _(layer: Dense, source: Source, name: str, n_inputs: int, weights: Iterator[
 @add_layer.register(Dropout)
 def _(layer: Dropout, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
     return False
+
+
+@add_layer.register(Softmax)
+def _(layer: Softmax, source: Source, name: str, n_inputs: int, weights: Iterator[Array]) -> bool:
+    then = SOFTMAX.format(real=source.real, suffix=SUFFIXES[source.real], n_outputs=n_inputs)
+    source.parts.append(SOFTMAX_LAYER.format(real=source.real, layer=name, n_outputs=n_inputs, then=then))
+    return True
 
 
 @add_layer.register(BatchNorm)

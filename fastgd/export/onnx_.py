@@ -15,7 +15,7 @@ from .. import activations
 from .._formula import Activation
 from .._formula.onnx_ import Graph, Value, add_formula
 from ..errors import refusal
-from ..layers import BatchNorm, Dense, Dropout, LayerNorm
+from ..layers import BatchNorm, Dense, Dropout, LayerNorm, Softmax
 from ..optional import import_optional
 from .predictor import LINK_FORMULAS, SHARE_LINKS, Predictor
 
@@ -76,6 +76,11 @@ def _(layer: Dense, x: Value, weights: Iterator[Array]) -> Value:
 @add_layer.register(Dropout)
 def _(layer: Dropout, x: Value, weights: Iterator[Array]) -> Value:
     return x
+
+
+@add_layer.register(Softmax)
+def _(layer: Softmax, x: Value, weights: Iterator[Array]) -> Value:
+    return x.graph.add("Softmax", x, axis=1)
 
 
 # ONNX keeps eps in float32, whatever the tensors are. In float64, normalisations are therefore written out.

@@ -40,6 +40,21 @@ MULTICLASS = {"log_loss": "softmax_cross_entropy"} | {
 }
 
 
+def refuse_loss(loss: Loss, one_unit: bool) -> None:
+    """Refuse what has no sense for classes, or not for two on one unit.
+
+    Raises
+    ------
+    ValueError
+    """
+    if one_unit and loss.rowwise:
+        remedy = f"pass for example loss=fastgd.losses.{BINARY.get(loss.name, 'binary_cross_entropy')}()"
+        raise ValueError(refusal("loss", f"{loss.name} for two classes", "a loss on one score", remedy))
+    if loss.rowwise and not loss.by_class:
+        got, expected = f"{loss.name}, whose targets are no classes", "a loss for classes"
+        raise ValueError(refusal("loss", got, expected, "pass for example loss='log_loss'"))
+
+
 class MLPClassifier(ClassifierMixin, Multilayer):
     r"""Multi-layer perceptron for classification: scikit-learn's class of that name, and more.
 
@@ -160,6 +175,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     }
 
     _name_of_score = "accuracy"
+    _class_counts: Array
 
     def __init__(
         self,
@@ -247,6 +263,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         kind = self._label_binarizer.y_type_
         n_classes = len(self.classes_)
         self.n_outputs_ = n_classes if kind.startswith("multi") and n_classes > 1 else 1
+        # What does not suit the classes is refused before there is a network.
+        self._loss_of_targets()
         return self._encode(y, np.float64)
 
     def _check_classes(self, classes: Array) -> None:
@@ -268,7 +286,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         self._push()
         self._label_binarizer = LabelBinarizer().fit(growth.classes)
         self.classes_ = growth.classes
-        self._class_counts = growth.scattered(getattr(self, "_class_counts", np.zeros(len(growth.places), np.int64)))
+        if hasattr(self, "_class_counts"):
+            self._class_counts = growth.scattered(self._class_counts)
         self.n_outputs_ = len(growth.sources)
         self._random_state = check_random_state(self.random_state)
         fresh = self._initial_weights([self._n_features_of_last_layer, self.n_outputs_])
@@ -302,7 +321,15 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         loss = self.loss
         if isinstance(loss, str):
             loss = (BINARY if one_unit else MULTICLASS).get(loss, loss)
-        return read_loss(loss)
+        found = read_loss(loss)
+        refuse_loss(found, one_unit)
+        if one_unit and found.target not in ("probability", "sign"):
+            remedy = "pass for example loss='log_loss'"
+            raise ValueError(refusal("loss", f"{found.name}, whose targets are numbers", "a loss for classes", remedy))
+        if not one_unit and not found.by_class:
+            remedy = "pass loss='multiclass_hinge', or wrap the classifier in OneVsRestClassifier"
+            raise ValueError(refusal("loss", f"{found.name} for several classes", "a loss over classes", remedy))
+        return found
 
     def _loss_of_targets(self) -> tuple[Loss, int]:
         loss = self._loss_for(self.n_outputs_ == 1 or self._is_multilabel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +53,9 @@ class Epochs:
         self.n_steps = -(-len(samples) // batch_size)
         self.shuffle, self.random_state = shuffle, random_state
         self.order = np.arange(len(samples))
-        self.flops_per_step = 3.0 * batch_size * model._flops_per_row
+        # Where rows have no weights, these are the same in every epoch.
+        self.same_runs = list(self._runs(self._totals(None))) if samples.weights is None else None
+        self.flops_per_step = 3.0 * batch_size * model._flops(samples.X) / len(samples)
         self.pace = Pace(self.flops_per_step)
 
     def _next_order(self) -> Array | None:
@@ -84,10 +86,15 @@ class Epochs:
         """
         onlookers, order, sums = self.onlookers, self._next_order(), np.zeros((1, 2))
         weights = self.samples.weights
-        totals = self._totals(order)
-        if self.random_state is not None and weights is not None:
-            weights = self._by_rows(weights, order, totals)
-        for first, n_steps, total in self._runs(totals):
+        runs: Iterable[tuple[int, int, float]]
+        if self.same_runs is not None:
+            runs = self.same_runs
+        else:
+            totals = self._totals(order)
+            runs = self._runs(totals)
+            if self.random_state is not None and weights is not None:
+                weights = self._by_rows(weights, order, totals)
+        for first, n_steps, total in runs:
             while n_steps and not onlookers.stopped:
                 if onlookers.each_batch:
                     onlookers.batch_begins(first)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.multiclass import unique_labels
 
+from ..initializers import zeros
 from ..layers import Dense
 from ..model import Sequential
 
@@ -107,7 +108,7 @@ def grown_model(model: Sequential, growth: Growth, loss: Loss, fresh: list[Array
     """
     state = model.__getstate__()
     *hidden, _ = model.layers
-    state["settings"] |= {"layers": [*hidden, Dense(len(growth.sources))], "loss": loss}
+    state["settings"] |= {"layers": [*hidden, Dense(len(growth.sources), initializer=zeros)], "loss": loss}
     state["weights"][-2:] = [growth.outputs(a, b) for a, b in zip(state["weights"][-2:], fresh, strict=True)]
     initial = list(model.optimizer.initial_states().values())
     for k, slot in enumerate(state["slots"]):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._formula import LOSSES, Loss
 from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
-from .classifier import BINARY
+from .classifier import BINARY, refuse_loss
 from .growth import Growth
 from .labels import places_of
 from .linear import (
@@ -269,7 +269,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
 
     def _get_loss_function(self, loss: Any) -> Loss:
         two = len(self.classes_) == 2
-        return super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        found = super()._get_loss_function(BINARY.get(loss, loss) if two and isinstance(loss, str) else loss)
+        refuse_loss(found, two)
+        return found
 
     def _fit_ready(self, X: Array, y: Array) -> bool:
         classes, labels = distinct(y) if y.dtype.kind in "biuU" else (y[:0], y[:0])

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 
 from .._formula import Loss
 from .._kernels import get_backend
+from ..errors import refusal
 from ..inputs import read_targets
 from .linear import (
     LARGEST_SEED,
@@ -190,6 +191,13 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
             told=self._task(X, y, sample_weight, state, max_iter),
             score=held_out.scored_by(lambda rows: self._r2(state, loss, rows)),
         )
+
+    def _get_loss_function(self, loss: Any) -> Loss:
+        found = super()._get_loss_function(loss)
+        if found.rowwise:
+            got, remedy = f"{found.name}, which is on several scores of a row", "use MLPRegressor"
+            raise ValueError(refusal("loss", got, "a loss on one score", remedy))
+        return found
 
     def _export_link(self) -> str:
         return self._get_loss_function(self.loss).link

@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .._formula import Activation
 from ..callbacks import read_callbacks
 from ..errors import DivergenceError, refusal
+from ..initializers import zeros
 from ..inputs import is_sparse
 from ..layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from ..model import Sequential
@@ -216,23 +217,23 @@ class Multilayer(
         units = self._units()
         for n, activation in zip(units, self._activations(len(units)), strict=True):
             if self.normalization is None:
-                layers.append(Dense(n, activation))
+                layers.append(Dense(n, activation, initializer=zeros))
             else:
                 norm = BatchNorm if self.normalization == "batch" else LayerNorm
-                layers += [Dense(n), norm(activation=activation)]
+                layers += [Dense(n, initializer=zeros), norm(activation=activation)]
             if self.dropout:
                 layers.append(Dropout(self.dropout))
         return layers
 
     def _new_model(self, n_features: int, dtype: Any, total_weight: float) -> Sequential:
-        """Built, with weights drawn as scikit-learn draws them."""
+        """Built, with weights drawn as scikit-learn draws them, in the place of zeros, which cost nothing."""
         loss, n_summed = self._loss_of_targets()
         n_units = self.n_outputs_ * loss.outputs_per_target
         alpha = self.alpha / n_summed / total_weight
         draws = self.dialect is None or self.dropout
         seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if draws else 0
         model = Sequential(
-            [*self._hidden_layers(), Dense(n_units)],
+            [*self._hidden_layers(), Dense(n_units, initializer=zeros)],
             loss=loss,
             optimizer="sgd" if self.solver == "lbfgs" else solver_of(self, n_summed),
             penalty=ElasticNet(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)),

@@ -22,6 +22,8 @@ from .._checkpoint.container import Container, Expected, write_container
 from .._formula import Loss
 from ..errors import refusal
 from ..model import Sequential
+from .calibration import METHODS
+from .calibrators import CURVES, LEARNT, calibrator_of, n_calibrators, numbers_of
 from .parameters import NUMBERS, parameter_of_plain, parameter_to_plain
 from .solvers import Times
 
@@ -212,6 +214,36 @@ class TypeOfY(Kind):
         return at_once(binarizer)
 
 
+class Calibrator(Kind):
+    """What turns scores into probabilities."""
+
+    def plain(self, value: Any, where: str, tensors: Tensors) -> Any:
+        for k, numbers in enumerate(numbers_of(value)):
+            tensors.update({f"{where}.{k}.{name}": array for name, array in numbers.items()})
+        return {"method": value.method, "n_classes": len(value.classes_)}
+
+    def read(self, plain: Any, where: str, container: Container) -> Pending:
+        container.exactly(where, plain, ("method", "n_classes"))
+        method, n_classes = plain["method"], container.count(f"{where}: n_classes", plain["n_classes"])
+        if not isinstance(method, str) or method not in METHODS.options or not 2 <= n_classes <= len(container.tensors):
+            raise container.damaged(where, plain, "a method of calibration, and two classes or more")
+        parts = range(n_calibrators(method, n_classes))
+        names = [{name: f"{where}.{k}.{name}" for name in LEARNT[method]} for k in parts]
+        # Thresholds are as many as they are, but those of one kind as many as those of the other.
+        lengths = [container.shape(next(iter(each.values())), 1) if method in CURVES else (1,) for each in names]
+        expected = {
+            tensor: (shape, "float64") for each, shape in zip(names, lengths, strict=True) for tensor in each.values()
+        }
+        if (0,) in lengths:
+            raise container.damaged(where, plain, "numbers for each class")
+
+        def finish() -> Any:
+            numbers = [{name: container.finite(tensor) for name, tensor in each.items()} for each in names]
+            return calibrator_of(method, n_classes, numbers)
+
+        return Pending(expected, finish)
+
+
 class DeclaredLoss(Kind):
     """A loss."""
 
@@ -260,10 +292,10 @@ class Inner(Kind):
         return describe(value, tensors, f"{where}.")
 
     def read(self, plain: Any, where: str, container: Container) -> Pending:
-        pending = read(container, plain, f"{where}.")
-        if plain["class"] != self.name:
-            raise container.damaged(f"{where}: class", plain["class"], f"{self.name!r}")
-        return pending
+        name = container.exactly(where, plain, PARTS)["class"]
+        if name != self.name:
+            raise container.damaged(f"{where}: class", name, f"{self.name!r}")
+        return read(container, plain, f"{where}.")
 
 
 # ----------------------------------------------------------------------------------------------- what estimators have
@@ -294,7 +326,11 @@ LINEAR = {
     "_average_intercept": Numbers(optional=True),
     "validation_scores_": Curve(),
 }
-CLASSES = {"classes_": Labels(), "_class_counts": Numbers(optional=True, dtypes=("int64", "float64"))}
+CLASSES = {
+    "classes_": Labels(),
+    "_class_counts": Numbers(optional=True, dtypes=("int64", "float64")),
+    "calibrator_": Calibrator(optional=True),
+}
 ATTRIBUTES: dict[str, Mapping[str, Kind]] = {
     "MLPAutoencoder": {**EVERY, "regressor_": Inner(name="MLPRegressor")},
     "MLPClassifier": {**MULTILAYER, **CLASSES, "_label_binarizer": TypeOfY()},
@@ -305,8 +341,11 @@ ATTRIBUTES: dict[str, Mapping[str, Kind]] = {
 """By the name of the class."""
 
 # What follows from the rest, or is said again by every fit; and how scikit-learn routes metadata and wraps results,
-# which a program says when it makes an estimator.
-LEFT_OUT = {"_random_state", "_expanded_class_weight", "_metadata_request", "_sklearn_output_config"}
+# which a program says when it makes an estimator, as it does its callbacks.
+LEFT_OUT = {
+    *("_random_state", "_expanded_class_weight"),
+    *("_metadata_request", "_sklearn_output_config", "_skl_callbacks"),
+}
 
 
 # ---------------------------------------------------------------------------------------------------- whole estimators
@@ -394,7 +433,10 @@ def read_estimator(container: Container) -> Any:
         If it is not what `Saved.save` writes.
     """
     body = container.exactly("metadata", container.body(), ("estimator",))
-    pending = read(container, body["estimator"], "")
+    try:
+        pending = read(container, body["estimator"], "")
+    except RecursionError:
+        raise container.damaged("estimator", "lists in lists without end", "what fastgd writes") from None
     container.compare(pending.expected)
     return pending.finish()
 
@@ -448,6 +490,8 @@ def contradictions(estimator: Any) -> Iterable[tuple[str, Any, Any]]:
         yield "regressor_: n_features_in_", estimator.regressor_.n_features_in_, n_features
         return
     n_classes = len(estimator.classes_) if is_classifier(estimator) else 0
+    if hasattr(estimator, "calibrator_"):
+        yield "calibrator_", len(estimator.calibrator_.classes_), n_classes
     if not hasattr(estimator, "_model"):
         outputs = (n_classes,) if n_classes > 2 else (1,)
         yield "coef_", estimator.coef_.shape, (*(outputs if n_classes else ()), n_features)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .activations import Activation
-from .losses import Loss, mean_loss, mean_loss_gradient
+from .losses import Loss, mean_loss, mean_loss_gradient, softmax
 from .philox import kept_by_dropout
 
 
@@ -46,6 +46,21 @@ class Dropout:
     def backward(self, d_out: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Each element depends on itself alone."""
         return d_out * self.factor, []
+
+
+@dataclass
+class Softmax:
+    """p = e^x over its row's sum; d p_i / d x_j = p_i (delta_ij - p_j)."""
+
+    def forward(self, parameters: Sequence[np.ndarray], x: np.ndarray, place: tuple | None) -> np.ndarray:
+        """The output; what backward needs stays with the layer."""
+        self.p = softmax(x)
+        return self.p
+
+    def backward(self, d_out: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Row by row through the Jacobian."""
+        jacobians = [np.diag(p) - np.outer(p, p) for p in self.p]
+        return np.array([jacobian @ d for jacobian, d in zip(jacobians, d_out, strict=True)]), []
 
 
 def normalized(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:

@@ -77,7 +77,7 @@ typedef struct {
     double square;                          /* with an L2 penalty: the sum of their squares without that factor */
 } step_history;
 
-enum layer_kind { DENSE, DROPOUT, BATCH_NORM, LAYER_NORM };
+enum layer_kind { DENSE, DROPOUT, SOFTMAX, BATCH_NORM, LAYER_NORM };
 
 typedef struct {
     int kind;

@@ -27,6 +27,7 @@ cdef extern from "engine.h" nogil:
         OWN_ROWWISE
         DENSE
         DROPOUT
+        SOFTMAX
         BATCH_NORM
         LAYER_NORM
 

@@ -7,6 +7,7 @@
 #include "dense.h"
 #include "losses.h"
 #include "normalization.h"
+#include "softmax_layer.h"
 
 /* Bytes that the rows which go through together may take, so that they stay in L1; and what a single one may, whose layers
  * may be wide. */
@@ -47,6 +48,8 @@ static void forward_through(const dense_layer *layer, const matrix *input, matri
         dense_forward(&at, input, rows, 0, product_units(rows, at.n_outputs));
     } else if (at.kind == BATCH_NORM) {
         batch_norm_forward(&at, input, rows, 0, 0, input->panels);
+    } else if (at.kind == SOFTMAX) {
+        softmax_forward(&at, input, 0, rows);
     } else {
         at.normalized = matrix_over(scratch->buffers[2], rows, at.n_outputs);
         at.row_factors = scratch->row_factors;

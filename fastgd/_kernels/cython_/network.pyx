@@ -49,6 +49,7 @@ from .engine cimport (
     BATCH_NORM,
     DENSE,
     DROPOUT,
+    SOFTMAX,
     EVALUATE,
     FASTGD_MAX_SCALARS,
     FASTGD_MAX_STATES,
@@ -98,7 +99,8 @@ cdef enum:
     WHOLE_BATCH = 1 << 30
 
 
-_KINDS = {"dense": DENSE, "dropout": DROPOUT, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
+_KINDS = {"dense": DENSE, "dropout": DROPOUT, "softmax": SOFTMAX, "batch_norm": BATCH_NORM, "layer_norm": LAYER_NORM}
+_WITHOUT_PARAMETERS = (DROPOUT, SOFTMAX)
 # Those kinds of targets that a quick look can tell.
 _TARGET_KINDS = {"real": REALS, "nonnegative": NONNEGATIVES, "positive": POSITIVES, "nonzero": NONZEROS,
                  "probability": PROBABILITIES, "sign": SIGNS}
@@ -147,8 +149,8 @@ cdef class Network:
         learns = False
         for k in range(self.n_layers):
             n_inputs = self._take_layer(&self.at.layers[k], self.specs[k], n_inputs, learns)
-            learns = learns or self.at.layers[k].kind != DROPOUT
-        self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind != DROPOUT]
+            learns = learns or self.at.layers[k].kind not in _WITHOUT_PARAMETERS
+        self.learning = [k for k in range(self.n_layers) if self.at.layers[k].kind not in _WITHOUT_PARAMETERS]
         self._make_squares()
         self.n_targets = n_inputs   # By now those of the loss.
         self._take_loss(loss)
@@ -205,6 +207,7 @@ cdef class Network:
         layer.n_outputs, layer.keeps_output = n_inputs, True
         if layer.kind == DROPOUT:
             layer.dropped, layer.kept_scale = <uint32_t>(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
+        if layer.kind in _WITHOUT_PARAMETERS:
             return n_inputs
         layer.n_inputs = 1
         if layer.kind == DENSE:

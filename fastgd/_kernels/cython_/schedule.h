@@ -15,6 +15,7 @@
 #include "losses.h"
 #include "narrow.h"
 #include "normalization.h"
+#include "softmax_layer.h"
 #include "philox.h"
 #include "sparse.h"
 #include "whole_step.h"
@@ -129,6 +130,8 @@ static __attribute__((noinline)) void forward_other(network *net, int member, pt
         batch_norm_forward(layer, input, rows, is_training(net), panels.first, panels.last);
     else if (layer->kind == LAYER_NORM)
         layer_norm_forward(layer, input, members_rows.first, members_rows.last);
+    else if (layer->kind == SOFTMAX)
+        softmax_forward(layer, input, members_rows.first, members_rows.last);
     else if (is_training(net))
         drop(layer, &draw, input, &layer->output, members_rows.first, members_rows.last);
 }
@@ -232,7 +235,9 @@ static __attribute__((noinline)) int backward_other(network *net, int member, pt
         team_wait(&net->barrier);
         return layer_norm_update(layer, rows, use, &net->rule, panels.first, panels.last);
     }
-    if (layer->passes_back) {
+    if (layer->passes_back && layer->kind == SOFTMAX) {
+        softmax_pass_back(layer, layer - 1, members_rows.first, members_rows.last);
+    } else if (layer->passes_back) {
         drop(layer, &draw, &layer->delta, &layer[-1].delta, members_rows.first, members_rows.last);
         differentiate(layer - 1, members_rows.first, members_rows.last);
     }

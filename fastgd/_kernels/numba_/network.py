@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, StepSpec
+from ..backend import PLAIN_STEP, BatchNormSpec, DenseSpec, DropoutSpec, SoftmaxSpec, StepSpec
 from ..rows import SparseRows
 from . import blocks, objects, records
 from .arrays import LABELS, data_of, is_as_expected
@@ -39,6 +39,7 @@ GATHERED = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 KINDS = {
     "dense": records.DENSE,
     "dropout": records.DROPOUT,
+    "softmax": records.SOFTMAX,
     "batch_norm": records.BATCH_NORM,
     "layer_norm": records.LAYER_NORM,
 }
@@ -112,6 +113,7 @@ class Network:
                 self.wanted[field == "backward"].append((layer, field, kernel))
         if isinstance(spec, DropoutSpec):
             layer.dropped, layer.kept_scale = int(spec.rate * 2.0**32), 1.0 / (1.0 - spec.rate)
+        if isinstance(spec, DropoutSpec | SoftmaxSpec):
             return n_inputs
         if isinstance(spec, DenseSpec):
             layer.n_inputs, layer.n_outputs, layer.l1, layer.l2 = n_inputs, spec.n_outputs, spec.l1, spec.l2

@@ -25,7 +25,7 @@ MOST_ROWS = 512
 CACHED_WEIGHTS = 1 << 18
 """Bytes of a layer's weights beyond which they and the optimizer's states are taken not to be in the L2 cache."""
 
-DENSE, DROPOUT, BATCH_NORM, LAYER_NORM = range(4)
+DENSE, DROPOUT, SOFTMAX, BATCH_NORM, LAYER_NORM = range(5)
 ELEMENTWISE, ROWWISE = range(2)
 TRAIN, EVALUATE, GRADIENTS, PREDICT = range(4)
 UPDATE_WEIGHTS, STORE_GRADIENT, ADD_TO_GRADIENT = range(3)

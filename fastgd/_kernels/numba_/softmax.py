@@ -11,9 +11,11 @@ import numpy as np
 
 from ..._formula import vector
 from .compiler import compiled, inlined, lesser
+from .dense import dense
 from .memory import (
     get_double,
     get_integer,
+    layer_at,
     matrix_at,
     of_dtype,
     pointer,
@@ -92,6 +94,56 @@ def make_link_softmax(dtype: str) -> Callable[..., Any]:
         return 0
 
     return link_softmax
+
+
+def make_softmax_forward(dtype: str) -> Callable[..., Any]:
+    """A kernel: addresses of the network, the layer, its input; rows."""
+    kit, rows_kit = of_dtype(dtype), rows_of(dtype)
+    one, largest, exponentials, scale = kit.one, rows_kit.largest, rows_kit.exponentials, rows_kit.scale
+
+    def softmax_forward(net_address, address, source_address, rows, unused):
+        layer, source = layer_at(address, 0), matrix_at(source_address, 0)
+        for row in range(rows):
+            scale(layer.output, row, one / exponentials(source, row, largest(source, row), layer.output))
+        return 0
+
+    return softmax_forward
+
+
+def make_softmax_backward(dtype: str) -> Callable[..., Any]:
+    """A kernel: addresses of the network, the layer, the layer below; rows, what becomes of gradients. Returns 1."""
+    kit, place, width_of = of_dtype(dtype), panels(dtype).place, panels(dtype).width_of
+    load_lanes, store_lanes, splat, total = kit.load_lanes, kit.store_lanes, kit.splat, kit.total
+    zero, size, lanes, differentiate = kit.zero, kit.size, kit.lanes, dense(dtype).differentiate
+
+    @compiled
+    def pass_back(layer, below, row):
+        """dx = p (d - sum of d p)"""
+        along = splat(zero)
+        for panel in range(layer.delta.panels):
+            width, at = width_of(layer.delta, panel), place(layer.delta, panel, row)
+            p_at = place(layer.output, panel, row)
+            for c in range(0, width, lanes):
+                p = load_lanes(p_at + c * size, width - c, zero)
+                along = along + load_lanes(at + c * size, width - c, zero) * p
+        mean = total(along)
+        for panel in range(layer.delta.panels):
+            width, at = width_of(layer.delta, panel), place(layer.delta, panel, row)
+            p_at, to = place(layer.output, panel, row), place(below.delta, panel, row)
+            for c in range(0, width, lanes):
+                p = load_lanes(p_at + c * size, width - c, zero)
+                store_lanes(to + c * size, (load_lanes(at + c * size, width - c, zero) - mean) * p, width - c)
+        return 0
+
+    def softmax_backward(net_address, address, below_address, rows, use):
+        layer, below = layer_at(address, 0), layer_at(below_address, 0)
+        if layer.passes_back:
+            for row in range(rows):
+                pass_back(layer, below, row)
+            differentiate(below, rows)
+        return 1
+
+    return softmax_backward
 
 
 def make_cross_entropy_of_labels(dtype: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llvmlite import binding
+from llvmlite import binding, ir
 
 from .records import VECTOR_BYTES
 
@@ -148,10 +148,9 @@ class Function:
         """A comparison of two integers."""
         return self.give(f"icmp {relation} i64 {x}, {y}")
 
-    def text(self, name: str, arguments: Sequence[str]) -> str:
-        """All of it."""
-        lines = [line.line() if isinstance(line, Phi) else line for line in self.lines]
-        return "\n".join([f"define void @{name}({', '.join(arguments)}) nounwind {{", "entry:", *lines, "}", ""])
+    def body(self) -> str:
+        """All of its lines."""
+        return "\n".join(line.line() if isinstance(line, Phi) else line for line in self.lines)
 
 
 class Vectors(Function):
@@ -163,16 +162,31 @@ class Vectors(Function):
         self.size = real_bits // 8
         self.lanes = VECTOR_BYTES // self.size
         self.vector, self.mask = f"<{self.lanes} x {self.real}>", f"<{self.lanes} x i1>"
+        # With LLVM 15, which Numba 0.61 comes with, a pointer's type says what it points to.
+        real = ir.FloatType() if real_bits == 32 else ir.DoubleType()
+        self.pointer, self.to_vector = str(real.as_pointer()), str(ir.VectorType(real, self.lanes).as_pointer())
         self.suffix = f"v{self.lanes}f{real_bits}.p0"
 
     def declarations(self) -> str:
         """What the functions call, which are LLVM's own."""
-        load = f"declare {self.vector} @llvm.masked.load.{self.suffix}(ptr, i32, {self.mask}, {self.vector})"
-        return f"{load}\ndeclare void @llvm.masked.store.{self.suffix}({self.vector}, ptr, i32, {self.mask})\n"
+        place = f"{self.to_vector}, i32, {self.mask}"
+        load = f"declare {self.vector} @llvm.masked.load.{self.suffix}({place}, {self.vector})"
+        return f"{load}\ndeclare void @llvm.masked.store.{self.suffix}({self.vector}, {place})\n"
+
+    def text(self, name: str, arguments: str) -> str:
+        """All of it. Of its arguments those with a star are places of numbers, the others integers."""
+        kinds = [f"{self.pointer} %{each[1:]}" if each[0] == "*" else f"i64 %{each}" for each in arguments.split()]
+        return f"define void @{name}({', '.join(kinds)}) nounwind {{\nentry:\n{self.body()}\n}}\n"
 
     def place(self, at: Value, index: Value) -> str:
         """Where so many elements further on is."""
-        return self.give(f"getelementptr {self.real}, ptr {at}, i64 {index}")
+        return self.give(f"getelementptr {self.real}, {self.pointer} {at}, i64 {index}")
+
+    def at_vector(self, at: Value) -> str:
+        """The place of a vector, with its type."""
+        if self.pointer != self.to_vector:
+            at = self.give(f"bitcast {self.pointer} {at} to {self.to_vector}")
+        return f"{self.to_vector} {at}"
 
     def splat(self, kind: str, value: Value) -> str:
         """A number in every lane."""
@@ -188,16 +202,16 @@ class Vectors(Function):
     def load(self, at: Value, mask: Value | None) -> str:
         """A vector; zeros where the mask is false."""
         if mask is None:
-            return self.give(f"load {self.vector}, ptr {at}, align {self.size}")
-        given = f"ptr {at}, i32 {self.size}, {self.mask} {mask}, {self.vector} zeroinitializer"
+            return self.give(f"load {self.vector}, {self.at_vector(at)}, align {self.size}")
+        given = f"{self.at_vector(at)}, i32 {self.size}, {self.mask} {mask}, {self.vector} zeroinitializer"
         return self.give(f"call {self.vector} @llvm.masked.load.{self.suffix}({given})")
 
     def store(self, value: Value, at: Value, mask: Value | None) -> None:
         """Store a vector, where the mask is true."""
         if mask is None:
-            self.do(f"store {self.vector} {value}, ptr {at}, align {self.size}")
+            self.do(f"store {self.vector} {value}, {self.at_vector(at)}, align {self.size}")
             return
-        given = f"{self.vector} {value}, ptr {at}, i32 {self.size}, {self.mask} {mask}"
+        given = f"{self.vector} {value}, {self.at_vector(at)}, i32 {self.size}, {self.mask} {mask}"
         self.do(f"call void @llvm.masked.store.{self.suffix}({given})")
 
 
@@ -220,8 +234,7 @@ class Tile(Vectors):
         rest = self._whole_panels(sums, width, mask)
         sums = self._last_panel(rest, width, mask)
         self._finish(sums, width, mask)
-        arguments = "ptr %left, i64 %row, i64 %depth, i64 %panel_step, i64 %last_width, ptr %right, i64 %width, "
-        return self.text(name, [arguments + "ptr %start, i64 %start_stride, ptr %out"])
+        return self.text(name, "*left row depth panel_step last_width *right width *start start_stride *out")
 
     def _whole_panels(self, sums: Sums, width: Value, mask: Value | None) -> tuple[Sums, Phi, Phi, Phi]:
         """Add the terms of left's full panels, one panel after the other. Returns the sums, how many terms are still
@@ -231,7 +244,7 @@ class Tile(Vectors):
         self.branch(panels)
         self.begin(panels)
         still = self.phi("i64", "%depth", before)
-        left_now, right_now = self.phi("ptr", "%left", before), self.phi("ptr", "%right", before)
+        left_now, right_now = self.phi(self.pointer, "%left", before), self.phi(self.pointer, "%right", before)
         running = self._phis(sums, before)
         self.choose(self.is_true("sge", still, self.panel), panel, rest)
         self.begin(panel)
@@ -269,8 +282,7 @@ class Tile(Vectors):
         sums = self._begin("%start", width, mask)
         sums, _ = self._accumulate(sums, "%depth", ("%left", 1, "%left_width"), ("%right", width, mask))
         self._finish(sums, width, mask)
-        arguments = "i64 %depth, ptr %left, i64 %left_width, ptr %right, i64 %width, ptr %start, ptr %out"
-        return self.text(name, [arguments])
+        return self.text(name, "depth *left left_width *right width *start *out")
 
     def _width(self, given: Value) -> tuple[Value, Value | None]:
         if not self.masked:
@@ -294,7 +306,7 @@ class Tile(Vectors):
     def _begin(self, start: str, stride: Value, mask: Value | None) -> Sums:
         """Rows of `start`, or zeros where there is none."""
         entry, given, begin = self.block, self.new_block("given"), self.new_block("begin")
-        self.choose(self.give(f"icmp eq ptr {start}, null"), begin, given)
+        self.choose(self.give(f"icmp eq {self.pointer} {start}, null"), begin, given)
         self.begin(given)
         rows = [self.place(start, self.operation("mul", r, stride)) for r in range(self.height)]
         loaded = [[self.load(*place) for place in self._row(row, mask)] for row in rows]
@@ -313,13 +325,13 @@ class Tile(Vectors):
         self.branch(loop)
         self.begin(loop)
         k = self.phi("i64", 0, before)
-        at_left, at_right = self.phi("ptr", left_at, before), self.phi("ptr", right_at, before)
+        at_left, at_right = self.phi(self.pointer, left_at, before), self.phi(self.pointer, right_at, before)
         running = self._phis(sums, before)
         terms = [self.load(*place) for place in self._row(at_right, mask)]
         added: Sums = []
         for r in range(self.height):
             place = self.place(at_left, self.operation("mul", r, row_stride))
-            factor = self.splat(self.real, self.give(f"load {self.real}, ptr {place}, align {self.size}"))
+            factor = self.splat(self.real, self.give(f"load {self.real}, {self.pointer} {place}, align {self.size}"))
             added.append([self._multiply_add(factor, term, running[r][v]) for v, term in enumerate(terms)])
         next_k, next_right = self.operation("add", k, 1), self.place(at_right, width)
         for phi, value in ((k, next_k), (at_left, self.place(at_left, step)), (at_right, next_right)):
@@ -354,8 +366,7 @@ class Transpose(Vectors):
         for row, place in zip(rows, self._places("%to", "%to_stride", "%columns", "%rows"), strict=True):
             self.store(row, *place)
         self.do("ret void")
-        arguments = "ptr %from, i64 %from_stride, ptr %to, i64 %to_stride, i64 %rows, i64 %columns"
-        return self.text("transpose", [arguments])
+        return self.text("transpose", "*from from_stride *to to_stride rows columns")
 
     def _places(self, at: str, stride: str, count: str, length: str) -> Iterator[tuple[str, str]]:
         """Each row's place, and its mask: nothing of those beyond `count`."""

@@ -15,7 +15,7 @@ from .compiler import compiled, greater, inlined
 from .dense import dense
 from .memory import get_double, layer_at, network_at, of_dtype
 from .panels import panels
-from .records import DENSE, DROPOUT
+from .records import DENSE, DROPOUT, SOFTMAX
 
 
 @cache
@@ -134,11 +134,15 @@ def make_finish_step(dtype: str) -> Callable[..., Any]:
     constrain, move_average = layers.constrain, layers.move_average
 
     @inlined
+    def learns(layer):
+        return layer.kind != DROPOUT and layer.kind != SOFTMAX
+
+    @inlined
     def accumulate(net, moves):
         """A batch without weight has no gradient."""
         for k in range(net.n_layers):
             layer = layer_at(net.layers, k)
-            if layer.kind != DROPOUT:
+            if learns(layer):
                 if net.weight_sum > 0.0:
                     add_to_sum(layer)
                 if moves:
@@ -149,19 +153,19 @@ def make_finish_step(dtype: str) -> Callable[..., Any]:
         """Gradients times clip_norm / (norm + clip_slack), if that is below 1; the norm is of all of them."""
         total = 0.0
         for k in range(net.n_layers):
-            if layer_at(net.layers, k).kind != DROPOUT:
+            if learns(layer_at(net.layers, k)):
                 total += squares_of_gradient(net, layer_at(net.layers, k))
         norm = sqrt(total) + net.clip_slack
         factor = net.clip_norm / norm if norm > net.clip_norm else 1.0
         for k in range(net.n_layers):
-            if layer_at(net.layers, k).kind != DROPOUT:
+            if learns(layer_at(net.layers, k)):
                 scale_gradient(layer_at(net.layers, k), factor)
 
     @inlined
     def update_all(net):
         for k in range(net.n_layers):
             layer = layer_at(net.layers, k)
-            if layer.kind != DROPOUT and not update_from_gradient(net, layer):
+            if learns(layer) and not update_from_gradient(net, layer):
                 net.nonfinite_weights = 1
 
     @inlined
@@ -171,7 +175,7 @@ def make_finish_step(dtype: str) -> Callable[..., Any]:
             layer = layer_at(net.layers, k)
             if layer.kind == DENSE and net.constrained:
                 constrain(layer)
-            if layer.kind != DROPOUT and net.averages:
+            if learns(layer) and net.averages:
                 move_average(layer, share)
 
     def finish_step(address, k, is_stored, unused, unused_too):
