@@ -100,35 +100,49 @@ static void sort_by_column(sparse_batch *batch, ptrdiff_t count)
 
 /* Forward ------------------------------------------------------------------------------------------------------------ */
 
+/* The weights of a layer of few outputs, of one column and in one panel: 16 bytes. */
+typedef REAL SLIM __attribute__((vector_size(16)));
+
 /* A layer of one output has its weight in the first lane of each row of its only panel, and zeros in the others. */
 #define SINGLE_WIDTH ((ptrdiff_t)(16 / sizeof(REAL)))
 #define ROWS_AT_A_TIME 4
 
-INLINE void add_products(const sparse_batch *batch, const REAL *weight, ptrdiff_t first, ptrdiff_t last, REAL *sum)
+INLINE SLIM slim_at(const REAL *run)
 {
-    for (ptrdiff_t k = first; k < last; k++)
-        *sum += ((const REAL *)batch->value)[k] * weight[batch->column[k] * SINGLE_WIDTH];
+    SLIM slim;
+    memcpy(&slim, run, sizeof slim);
+    return slim;
 }
 
-/* So many rows take turns, since each sum has to wait for the product before it.  The weights are what is stored times a
- * factor; without one, sums begin with the bias, as those of tiles do. */
+INLINE SLIM add_products(const sparse_batch *batch, const REAL *weight, ptrdiff_t first, ptrdiff_t last, SLIM sum)
+{
+    for (ptrdiff_t k = first; k < last; k++)
+        sum += (((const REAL *)batch->value)[k] - (SLIM){0}) * slim_at(weight + batch->column[k] * SINGLE_WIDTH);
+    return sum;
+}
+
+/* So many rows take turns, since each sum has to wait for the product before it.  All lanes are summed, as in a tile: of single
+ * numbers some compilers make products apart from sums, which rounds twice.  The weights are what is stored times a factor;
+ * without one, sums begin with the bias, as those of tiles do. */
 INLINE void score_singly(int rows, const dense_layer *layer, const sparse_batch *batch, REAL factor, const matrix *score, ptrdiff_t row)
 {
-    const REAL *weight = panel_row(&layer->weight, 0, 0), bias = weight[layer->n_inputs * SINGLE_WIDTH];
+    const REAL *weight = panel_row(&layer->weight, 0, 0);
     const ptrdiff_t *start = batch->row_start + row;
     ptrdiff_t shortest = start[1] - start[0];
-    REAL sum[ROWS_AT_A_TIME], *to = panel_row(score, 0, row);
+    SLIM bias = slim_at(weight + layer->n_inputs * SINGLE_WIDTH), sum[ROWS_AT_A_TIME];
+    REAL *to = panel_row(score, 0, row);
     for (int r = 0; r < rows; r++) {
         shortest = smaller(shortest, start[r + 1] - start[r]);
-        sum[r] = factor == 1 ? bias : 0;
+        sum[r] = factor == 1 ? bias : (SLIM){0};
     }
     for (ptrdiff_t k = 0; k < shortest; k++)
         for (int r = 0; r < rows; r++)
-            add_products(batch, weight, start[r] + k, start[r] + k + 1, sum + r);
+            sum[r] = add_products(batch, weight, start[r] + k, start[r] + k + 1, sum[r]);
     for (int r = 0; r < rows; r++, to += SINGLE_WIDTH) {
-        add_products(batch, weight, start[r] + shortest, start[r + 1], sum + r);
-        memset(to, 0, 16);
-        *to = factor == 1 ? sum[r] : sum[r] * factor + bias;
+        sum[r] = add_products(batch, weight, start[r] + shortest, start[r + 1], sum[r]);
+        if (factor != 1)
+            sum[r] = sum[r] * (factor - (SLIM){0}) + bias;
+        memcpy(to, sum + r, sizeof sum[r]);
     }
 }
 
@@ -423,10 +437,8 @@ INLINE void column_gradient(const dense_layer *layer, const sparse_batch *batch,
                       panel_row(&layer->delta, panel, 0), add ? to : NULL, to);
 }
 
-/* A layer of few outputs: a column's weights in one panel are 16 bytes. Sorting its elements would take longer than adding
- * them up where they stand; the sums are the same, in the same order. */
-typedef REAL SLIM __attribute__((vector_size(16)));
-
+/* Of a layer of few outputs sorting the elements would take longer than adding them up where they stand; the sums are the
+ * same, in the same order. */
 INLINE int is_slim(const dense_layer *layer) { return layer->n_outputs * (ptrdiff_t)sizeof(REAL) <= (ptrdiff_t)sizeof(SLIM); }
 
 static void slim_gradient(const dense_layer *layer, const sparse_batch *batch, ptrdiff_t count)
