@@ -10,8 +10,8 @@ ASV := ../$(BIN)/asv
 SELECT = $(if $(BENCH),--bench '$(BENCH)')
 NO_VENV := fastgd needs Python 3.11 or later with venv and headers; on Debian and Ubuntu: apt install python3-venv python3-dev gcc make
 
-.PHONY: demo test test-full test-sets test-lowered test-sdist test-sanitized test-arm64 lint docs bench bench-check \
-	bench-compare bench-site instructions instructions-write clean
+.PHONY: demo test test-full test-sets test-oldest test-lowered test-sdist test-sanitized test-arm64 lint docs bench \
+	bench-check bench-compare bench-site instructions instructions-write clean
 
 demo: .venv/ready-demo
 	$(BIN)/python examples/digits.py
@@ -28,7 +28,12 @@ test-sets: .venv/ready-test
 
 test-full: .venv/ready-test
 	$(PYTEST) -m ""
-	$(MAKE) test-sets test-lowered test-sdist test-sanitized
+	$(MAKE) test-sets test-oldest test-lowered test-sdist test-sanitized
+
+# The estimators with the oldest scikit-learn that they work with; the newest is what is installed.
+test-oldest: .venv/ready-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/oldest 'scikit-learn==1.6.*'
+	PYTHONPATH=.venv/oldest $(PYTEST) -q tests/test_sklearn_contract.py
 
 # The wide vector code where the compiler has to lower it to the baseline's registers.
 test-lowered: .venv/ready-test
