@@ -21,14 +21,16 @@ test: .venv/ready-test
 	$(MAKE) test-sets
 
 # The kernels under each instruction set that this machine has; the widest one is the default, tested already, and the
-# numpy backend has none.
+# numpy backend has none. `make test-full` takes whole networks too.
+SET_TESTS := tests/test_kernels.py
 test-sets: .venv/ready-test
 	set -e; for set in $$($(BIN)/python -c "import fastgd._kernels.cython_ as c; print(*c.instruction_set_names()[1:])"); do \
-	    echo "== FASTGD_ISA=$$set"; FASTGD_ISA=$$set $(PYTEST) -q -k "not numpy" tests/test_kernels.py tests/test_parity.py; done
+	    echo "== FASTGD_ISA=$$set"; FASTGD_ISA=$$set $(PYTEST) -q -k "not numpy and not numba" $(SET_TESTS); done
 
 test-full: .venv/ready-test
 	$(PYTEST) -m ""
-	$(MAKE) test-sets test-oldest test-lowered test-sdist test-sanitized
+	$(MAKE) test-sets SET_TESTS="tests/test_kernels.py tests/test_parity.py"
+	$(MAKE) test-oldest test-lowered test-sdist test-sanitized
 
 # The estimators with the oldest scikit-learn that they work with; the newest is what is installed.
 test-oldest: .venv/ready-test

@@ -128,6 +128,7 @@ typedef struct {
     const matrix *score;
     const target_rows *target;
     const double *row_weights;
+    int weighted;                   /* whether there may be rows without weight */
     const void *row_scale;          /* REAL: what each row's gradient is multiplied by; NULL: no gradient is wanted */
     void *row_sums;                 /* REAL: what the losses of softmax cross-entropy want the logarithms of */
     void *scratch;                  /* REAL: comparison_scratch(...) of a loss that compares rows */

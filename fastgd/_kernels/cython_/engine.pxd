@@ -132,6 +132,7 @@ cdef extern from "engine.h" nogil:
         const matrix *score
         const target_rows *target
         const double *row_weights
+        bint weighted
         const void *row_scale
         void *row_sums
         void *scratch

@@ -301,7 +301,8 @@ static void loss_gradient(const loss_plan *loss, const scored_rows *rows, ptrdif
         softmax_gradient(rows, first, last);
         add_logarithms(rows->row_sums, rows->losses, first, last);
     }
-    clear_weightless_rows(rows, first, last);
+    if (rows->weighted)
+        clear_weightless_rows(rows, first, last);
 }
 
 /* Links that take several scores at a time: a mean and the logarithm of a variance, which its exponential replaces. */

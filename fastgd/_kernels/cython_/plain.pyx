@@ -181,6 +181,7 @@ def loss_gradient(scores, targets, loss, weights, d_scores):
     cdef const Py_ssize_t[::1] labels
     cdef double[::1] losses = np.empty(rows)
     cdef const double[::1] row_weights
+    scored.weighted = weights is not None
     weights = np.ones(rows) if weights is None else weights
     row_weights = weights
     scale = (weights / (weights.sum() * (1 if loss.rowwise else columns))).astype(scores.dtype)

@@ -176,8 +176,8 @@ static int begin_losses(network *net, range rows, ptrdiff_t count, int gradient)
     dense_layer *last = &net->layers[net->n_layers - 1];
     scored_rows batch = {
         .score = &last->output, .target = &net->target, .row_weights = net->row_weights,
-        .row_scale = gradient ? net->row_scale : NULL, .row_sums = net->row_sums, .scratch = net->scratch, .losses = net->row_losses,
-        .delta = &last->delta, .count = count,
+        .weighted = net->job.weights != NULL, .row_scale = gradient ? net->row_scale : NULL, .row_sums = net->row_sums,
+        .scratch = net->scratch, .losses = net->row_losses, .delta = &last->delta, .count = count,
     };
     if (net->loss.kind == SOFTMAX_CROSS_ENTROPY)
         return softmax_gradient(&batch, rows.first, rows.last);
