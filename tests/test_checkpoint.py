@@ -28,6 +28,8 @@ from counterparts import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from resumption import Killed, KilledAfter, assert_resumes, assert_same_model
+from saved_files import JSON, load_parts, places, read_parts, with_other
 from tolerances import assert_same_bits
 
 import fastgd as fg
@@ -58,16 +60,6 @@ def held_out():
 def classifier(backend="numpy", **options):
     """A built 4-5-3 network."""
     return model_of([4, 5, 3], ["tanh", "linear"], "softmax_cross_entropy", backend=backend, **options)
-
-
-def assert_same_model(one, other):
-    """In all that decides what they will do, and in what they have seen."""
-    assert repr(one) == repr(other)
-    assert_same_bits(one.get_weights(), other.get_weights())
-    for mine, theirs in zip(one._network.get_slots(), other._network.get_slots(), strict=True):
-        assert_same_bits(mine, theirs)
-    assert one._counters == other._counters
-    assert (one.history.epochs, one.history.history) == (other.history.epochs, other.history.history)
 
 
 # -------------------------------------------------------------------------------------------------- configuration
@@ -281,38 +273,6 @@ def lambda_free(z):
 
 
 # ------------------------------------------------------------------------------------------------------------ resuming
-class Killed(Exception):
-    """Stands for whatever ends a process."""
-
-
-class KilledAfter(fg.callbacks.Callback):
-    """Saves the model after so many steps, and is not heard of again."""
-
-    saves = True
-
-    def __init__(self, steps, path):
-        self.steps, self.path = steps, path
-
-    def on_train_batch_begin(self, batch):
-        """Has each step be a call."""
-
-    def on_call_end(self):
-        if self.model.n_steps_done == self.steps:
-            self.model.save(self.path)
-            raise Killed
-
-
-def assert_resumes(make, fit, steps, path, **further):
-    """Training that is killed after some steps and resumed ends as training that was not."""
-    whole, killed, resumed = make(), make(), make()
-    fit(whole)
-    with pytest.raises(Killed):
-        fit(killed, callbacks=[KilledAfter(steps, path)])
-    fit(resumed, resume_from=path, **further)
-    assert_same_model(resumed, whole)
-    return whole
-
-
 @each_backend
 @pytest.mark.parametrize("rule", OPTIMIZER_NAMES)
 def test_every_optimizer_goes_on_from_any_batch(rule, backend, tmp_path):
@@ -604,15 +564,7 @@ def parts(tmp_path):
     model.fit(*rows(), epochs=2, callbacks=[fg.EarlyStopping("loss", restore_best_weights=True)])
     path = tmp_path / "model"
     model.save(path)
-    tensors = safetensors.load_file(path)
-    with pytest.importorskip("safetensors").safe_open(path, framework="np") as file:
-        described = json.loads(file.metadata()["fastgd"])
-
-    def load(tensors, described):
-        path.write_bytes(safetensors.save(tensors, metadata={"fastgd": json.dumps(described)}))
-        return fg.load(path)
-
-    return tensors, described, load
+    return *read_parts(path), lambda tensors, described: load_parts(tensors, described, path)
 
 
 def test_good_parts_are_read(parts):
@@ -765,31 +717,13 @@ def test_a_damaged_file_is_refused_or_is_whole(data, tmp_path):
     assert all(np.isfinite(w).all() for w in loaded.get_weights())
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-def places(plain, at=()):
-    """Where something stands in plain data."""
-    yield at
-    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ():
-        yield from places(value, (*at, key))
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_other_configuration_is_refused_or_makes_a_model(data, parts):
     """Something else at some place: a ValueError and nothing worse."""
     tensors, described, load = parts
-    described = copy.deepcopy(described)
-    *way, last = data.draw(st.sampled_from([at for at in places(described) if at]))
-    inside = described
-    for key in way:
-        inside = inside[key]
-    inside[last] = data.draw(JSON)
+    chosen = data.draw(st.sampled_from([at for at in places(described) if at]))
+    described = with_other(described, chosen, data.draw(JSON))
     try:
         assert isinstance(load(tensors, described), fg.Sequential)
     except ValueError:

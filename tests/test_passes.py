@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import pickle
 import signal
@@ -11,6 +10,8 @@ import signal
 import numpy as np
 import pytest
 from counterparts import BACKENDS, HYPERPARAMETERS, OPTIMIZER_NAMES, optimizer_named
+from resumption import Killed, KilledAfter, assert_resumes, assert_same_model
+from saved_files import load_parts, read_parts
 from tolerances import assert_same_bits
 
 import fastgd as fg
@@ -42,48 +43,6 @@ def blocks():
 def classifier(optimizer=None, layers=None, **options):
     layers = layers or [fg.Dense(8, activation="tanh"), fg.Dense(N_CLASSES)]
     return fg.Sequential(layers, loss="softmax_cross_entropy", optimizer=optimizer or fg.Adam(0.01), **options)
-
-
-def assert_same_model(one, other):
-    """In all that decides what they will do, and in what they have seen."""
-    assert repr(one) == repr(other)
-    assert_same_bits(one.get_weights(), other.get_weights())
-    for mine, theirs in zip(one._network.get_slots(), other._network.get_slots(), strict=True):
-        assert_same_bits(mine, theirs)
-    assert one._counters == other._counters
-    assert (one.history.epochs, one.history.history) == (other.history.epochs, other.history.history)
-
-
-class Killed(Exception):
-    """Stands for whatever ends a process."""
-
-
-class KilledAfter(fg.callbacks.Callback):
-    """Saves the model after so many steps, and is not heard of again."""
-
-    saves = True
-
-    def __init__(self, steps, path):
-        self.steps, self.path = steps, path
-
-    def on_train_batch_begin(self, batch):
-        """Has each step be a call."""
-
-    def on_call_end(self):
-        if self.model.n_steps_done == self.steps:
-            self.model.save(self.path)
-            raise Killed
-
-
-def assert_resumes(make, fit, steps, path):
-    """Training that is killed after some steps and resumed ends as training that was not."""
-    whole, killed, resumed = make(), make(), make()
-    fit(whole)
-    with pytest.raises(Killed):
-        fit(killed, callbacks=[KilledAfter(steps, path)])
-    fit(resumed, resume_from=path)
-    assert_same_model(resumed, whole)
-    return whole
 
 
 def fit_on_blocks(model, **given):
@@ -222,15 +181,12 @@ def test_a_place_that_cannot_be_is_refused(tmp_path):
     path = tmp_path / "model"
     with pytest.raises(Killed):
         fit_on_blocks(classifier(), callbacks=[KilledAfter(6, path)])
-    tensors = safetensors.load_file(path)
-    with pytest.importorskip("safetensors").safe_open(path, framework="np") as file:
-        described = json.loads(file.metadata()["fastgd"])
+    tensors, described = read_parts(path)
     for change in (dict(step=5), dict(step=0), dict(steps=3), dict(n_rows=0), dict(batch_size=None), dict(blocks=9)):
         spoiled = copy.deepcopy(described)
         spoiled["counters"]["unfinished"].update(change)
-        path.write_bytes(safetensors.save(tensors, metadata={"fastgd": json.dumps(spoiled)}))
         with pytest.raises(ValueError, match="unfinished epoch: step: got .*, expected one within the epoch"):
-            fg.load(path)
+            load_parts(tensors, spoiled, path)
 
 
 # -------------------------------------------------------------------------------------------------------- callbacks
@@ -459,16 +415,13 @@ def test_a_file_with_impossible_moments_is_refused(tmp_path):
     path = tmp_path / "model"
     with pytest.raises(Killed):
         fit_on_arrays(classifier(), callbacks=[KilledAfter(6, path)])
-    tensors = safetensors.load_file(path)
-    with pytest.importorskip("safetensors").safe_open(path, framework="np") as file:
-        described = json.loads(file.metadata()["fastgd"])
+    tensors, described = read_parts(path)
 
     def refused(fragment, tensors=tensors, **changes):
         spoiled = copy.deepcopy(described)
         spoiled["standardization"].update(changes)
-        path.write_bytes(safetensors.save(tensors, metadata={"fastgd": json.dumps(spoiled)}))
         with pytest.raises(ValueError, match=fragment):
-            fg.load(path)
+            load_parts(tensors, spoiled, path)
 
     mean, squares = "standardization.mean", "standardization.squares"
     refused("standardization: total: got 0.0, expected a number above 0", total=0.0)

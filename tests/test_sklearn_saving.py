@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import re
 import subprocess
 import sys
@@ -16,6 +14,7 @@ safetensors = pytest.importorskip("safetensors.numpy")
 
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from saved_files import JSON, load_parts, places, read_parts, with_other  # noqa: E402
 from sklearn.base import clone, is_classifier  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
 
@@ -362,13 +361,7 @@ def test_an_estimator_has_its_own_parameters(tmp_path):
 # ------------------------------------------------------------------------------------------------------- hostile files
 def parts_of(estimator, path):
     estimator.save(path)
-    with pytest.importorskip("safetensors").safe_open(path, framework="np") as file:
-        return safetensors.load_file(path), json.loads(file.metadata()["fastgd"])
-
-
-def load_parts(tensors, described, path):
-    path.write_bytes(safetensors.save(tensors, metadata={"fastgd": json.dumps(described)}))
-    return fg.load(path)
+    return read_parts(path)
 
 
 @pytest.fixture
@@ -561,31 +554,13 @@ def test_an_autoencoder_has_a_regressor_and_nothing_else(tmp_path):
             load_parts(tensors, described, path)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-def places(plain, at=()):
-    """Where something stands in plain data."""
-    yield at
-    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ():
-        yield from places(value, (*at, key))
-
-
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_other_configuration_is_refused_or_makes_an_estimator(data, parts):
     """Something else at some place: a ValueError and nothing worse; what is read answers."""
     tensors, described, load = parts
-    described = copy.deepcopy(described)
-    *way, last = data.draw(st.sampled_from([at for at in places(described) if at and "key" not in at]))
-    inside = described
-    for key in way:
-        inside = inside[key]
-    inside[last] = data.draw(JSON)
+    chosen = data.draw(st.sampled_from([at for at in places(described) if at and "key" not in at]))
+    described = with_other(described, chosen, data.draw(JSON))
     try:
         loaded = load(tensors, described)
     except ValueError:

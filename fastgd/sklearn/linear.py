@@ -34,7 +34,7 @@ from ..layers import Dense
 from ..schedules import Schedule, values_at
 from ..threads import choose
 from ..training import DeferredInterrupt
-from .exporting import Exportable
+from .export import Exportable
 from .saving import Saved
 from .tasks import CallbackSupportMixin, FitTask
 

@@ -36,7 +36,7 @@ from ..schedules import Schedule
 from ..training import DeferredInterrupt, Progress
 from . import lbfgs
 from .epochs import Epochs
-from .exporting import Exportable
+from .export import Exportable
 from .names import SAME_ACTIVATION, KnownNames, activation_names, solver_names
 from .onlookers import Onlookers
 from .samples import Samples, as_users_have_it, rows_of

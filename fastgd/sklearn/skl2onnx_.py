@@ -17,7 +17,7 @@ from sklearn.base import is_classifier
 from .._formula.onnx_ import Graph, Value
 from ..errors import refusal
 from ..export.onnx_ import INPUT, OPSET, arrays_of
-from .export import add_outputs, label_table
+from .onnx_ import add_outputs, label_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
