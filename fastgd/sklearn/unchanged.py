@@ -1,0 +1,24 @@
+"""Estimators that refuse what they are given, and stay what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["unchanged_if_refused"]
+
+
+@contextmanager
+def unchanged_if_refused(estimator: Any) -> Iterator[None]:
+    """Put all attributes back where the body raises an exception.
+
+    scikit-learn deletes and replaces what an earlier fit has found while it is still looking at the data of the next.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
