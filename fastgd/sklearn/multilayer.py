@@ -48,7 +48,7 @@ from .tasks import CallbackSupportMixin, FitTask, TaskCallback
 from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .._formula import Loss
     from .._kernels import Array
@@ -312,8 +312,15 @@ class Multilayer(
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any] = (None,) * 3,
+        task_of: Callable[..., FitTask | None] | None = None,
     ) -> Self:
+        """Train; `task_of`, for whoever trains this one as a part of itself, stands for `_task`."""
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._hidden_layers()
@@ -327,7 +334,7 @@ class Multilayer(
         with unchanged_if_refused(self):
             X, y, samples, held_out, watched = self._begin(X, y, sample_weight, incremental, validation)
         n_epochs = 1 if incremental else self.max_iter
-        task = FitTask.of(self, n_epochs, X, y, sample_weight, lambda: {"_model": copy.deepcopy(self._model)})
+        task = (task_of or self._task)(n_epochs, X, y, sample_weight)
         onlookers = Onlookers(callbacks if task is None else [*callbacks, TaskCallback(task)], self._model)
         try:
             if self.solver == "lbfgs":
@@ -342,6 +349,10 @@ class Multilayer(
             self.__dict__.pop("_lists", None)
         self._finish(held_out)
         return self
+
+    def _task(self, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> FitTask | None:
+        """The fit as scikit-learn's callbacks see it, if there are any."""
+        return FitTask.of(self, n_epochs, X, y, sample_weight, lambda: {"_model": copy.deepcopy(self._model)})
 
     def _begin(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]

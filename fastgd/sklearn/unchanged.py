@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = ["unchanged_if_refused"]
 
+# By which scikit-learn finds the callbacks that are to be told of the end, however a fit ends.
+OF_CALLBACKS = {"_callback_fit_ctx", "_skl_callbacks_to_teardown"}
+
 
 @contextmanager
 def unchanged_if_refused(estimator: Any) -> Iterator[None]:
@@ -19,6 +22,8 @@ def unchanged_if_refused(estimator: Any) -> Iterator[None]:
     try:
         yield
     except Exception:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
+        now = vars(estimator)
+        kept = {name: now[name] for name in OF_CALLBACKS & now.keys()}
+        now.clear()
+        now.update({**before, **kept})
         raise
