@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
 from fastgd.sklearn import linear  # noqa: E402
+from fastgd.sklearn.epochs import Epochs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -221,6 +222,26 @@ def test_an_interrupted_linear_fit_keeps_what_was_learnt(kind, monkeypatch):
     assert 0 < n_epochs < 1000
     whole = clone(estimator).set_params(max_iter=n_epochs).fit(X, LABELS)
     np.testing.assert_array_equal(estimator.coef_, whole.coef_)
+
+
+def test_an_interrupted_network_keeps_the_epochs_of_its_last_call(monkeypatch):
+    """As scikit-learn has it, a warning is all that is heard of Ctrl-C in a fit."""
+    segment = Epochs._segment
+
+    def interrupted(*given):
+        done = segment(*given)
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(Epochs, "_segment", interrupted)
+    estimator = ours.MLPClassifier((5,), max_iter=1000, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        estimator.fit(X, LABELS)
+    monkeypatch.undo()
+    assert 1 < estimator.n_iter_ == len(estimator.loss_curve_) <= estimator.n_iter_no_change + 1
+    whole = clone(estimator).set_params(max_iter=estimator.n_iter_).fit(X, LABELS)
+    assert whole.loss_curve_ == estimator.loss_curve_
+    np.testing.assert_array_equal(estimator.coefs_[0], whole.coefs_[0])
 
 
 # ------------------------------------------------------------------------------------------- scikit-learn's callbacks

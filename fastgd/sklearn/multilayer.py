@@ -43,7 +43,7 @@ from .onlookers import Onlookers
 from .samples import Samples, as_users_have_it, rows_of
 from .saving import Saved
 from .sensitivities import input_gradients
-from .solvers import end_epoch, solver_of, stops
+from .solvers import changes_with_rows, end_epoch, solver_of, stops
 from .tasks import CallbackSupportMixin, FitTask, TaskCallback
 from .unchanged import unchanged_if_refused
 
@@ -515,18 +515,23 @@ class Multilayer(
         n_summed, onlookers = self._loss_of_targets()[1], epochs.onlookers
         optimizer: Any = self._model.optimizer
         start, self.n_iter_ = time.perf_counter(), 0
-        while self.n_iter_ < max_iter and not onlookers.stopped:
-            onlookers.epoch_begins(len(self.loss_curve_) + 1)
-            rows_before = onlookers.progress.rows_done
-            loss = epochs.run(interrupt) * n_summed
+        rows_before = onlookers.progress.rows_done
+
+        def ended(loss: float) -> None:
+            nonlocal rows_before
             self.n_iter_ += 1
-            self.t_ += onlookers.progress.rows_done - rows_before
-            self._count_epoch(loss, held_out, onlookers)
+            self.t_, rows_before = self.t_ + onlookers.progress.rows_done - rows_before, onlookers.progress.rows_done
+            self._count_epoch(loss * n_summed, held_out, onlookers)
             if self.early_stopping:
                 self._count_score()
             else:
                 self._count_loss()
             end_epoch(self, optimizer, n_summed)
+
+        while self.n_iter_ < max_iter and not onlookers.stopped:
+            onlookers.epoch_begins(len(self.loss_curve_) + 1)
+            certain = 1 if held_out is not None else self._certain_epochs()
+            epochs.run(epochs.together(min(certain, max_iter - self.n_iter_)), ended, interrupt)
             if self._no_improvement_count > self.n_iter_no_change:
                 if stops(self, optimizer, n_summed, self._message()):
                     return True
@@ -534,6 +539,12 @@ class Multilayer(
             if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
                 return True
         return onlookers.stopped
+
+    def _certain_epochs(self) -> int:
+        """How many will follow each other whatever their losses, with no change between them."""
+        if self.max_seconds is not None or changes_with_rows(self):
+            return 1
+        return self.n_iter_no_change + 1 - self._no_improvement_count
 
     def _count_epoch(self, loss: float, held_out: Watched | None, onlookers: Onlookers) -> None:
         """Keep the values of an epoch, and tell whoever wants to know them."""

@@ -6,6 +6,7 @@
 
 #include "gather.h"
 #include "panels.h"
+#include "sums.h"
 #include "transpose.h"
 
 /* A product's unit is one tile: a panel's width and at most TILE_ROWS rows.  A panel's tiles follow each other. */
@@ -327,13 +328,10 @@ static double penalty(const dense_layer *layer)
     for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
         const REAL *weight = panel_row(&layer->weight, panel, 0);
         ptrdiff_t count = layer->n_inputs * width_of_panel(&layer->weight, panel);
-        double squares = 0, magnitudes = 0;
-        for (ptrdiff_t i = 0; i < count; i++) {
-            double w = (double)weight[i];
-            squares += w * w;
-            magnitudes += fabs(w);
-        }
-        sum += 0.5 * layer->l2 * squares + layer->l1 * magnitudes;
+        if (layer->l2 != 0)
+            sum += 0.5 * layer->l2 * sum_of_squares(weight, count);
+        if (layer->l1 != 0)
+            sum += layer->l1 * sum_of_magnitudes(weight, count);
     }
     return sum;
 }

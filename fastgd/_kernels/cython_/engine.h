@@ -94,7 +94,7 @@ typedef struct {
     block_function activate, differentiate; /* NULL: linear */
     const void *activation_scalars;
     int keeps_output;
-    double l1, l2;
+    double own_l1, own_l2, l1, l2;          /* penalties, and what they are in this step */
     int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
     double max_norm;
     matrix average;                         /* like weight; where weights are averaged */
@@ -192,6 +192,8 @@ typedef struct {
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
+    ptrdiff_t *orders;                      /* TRAIN: one for each epoch touched; NULL: none of that kind */
+    const double *penalty_scales;           /* TRAIN: of each step; NULL: 1 */
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
@@ -208,6 +210,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
+    double penalty_scale;                   /* of this step; 0: none has been set */
     double newest_share;                    /* of this step's weights in their average */
     int moves;                              /* whether weights change after this batch */
     int settles;                            /* steps that are owed are taken now */

@@ -103,6 +103,8 @@ cdef extern from "engine.h" nogil:
         block_function differentiate
         const void *activation_scalars
         int keeps_output
+        double own_l1
+        double own_l2
         double l1
         double l2
         int nonnegative
@@ -180,6 +182,8 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
         int draws_order
+        Py_ssize_t *orders
+        const double *penalty_scales
         uint64_t seed
         uint64_t steps_before
         Py_ssize_t epoch

@@ -51,7 +51,7 @@ class Network:
         losses: Array,
         n_threads: int,
         order: Array | None = None,
-        penalty_scale: float = 1.0,
+        penalty_scales: Array | None = None,
     ) -> tuple[int, int]: ...
     def evaluate(
         self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int
