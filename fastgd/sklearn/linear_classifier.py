@@ -75,8 +75,10 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
     warm_start : bool, default=False
     average : bool or int, default=False
     batch_size : int, default=1
-        Rows of a step, which goes along the weighted mean of their gradients; a single row counts as much as it weighs.
-        Larger batches are faster, and the rates of ``"optimal"`` fall with the number of steps.
+        Rows of a step, which goes along the weighted mean of their gradients, so that weights count within a batch; a
+        single row counts as much as it weighs. Larger batches are faster. The rates of ``"optimal"`` are meant for
+        single rows and fall with the number of steps: for the few steps of large batches they begin too high, so that
+        `tol` ends the fit too early; take ``learning_rate="adaptive", eta0=0.1``, say.
     max_seconds : float or None, default=None
         `fit` ends after the epochs in which so much time has passed.
     calibration : {"sigmoid", "isotonic", "temperature", None}, default=None
