@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -142,7 +143,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     Notes
     -----
     Where this differs from scikit-learn: weights that would become infinite end the fit with the error at once; the
-    arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero.
+    arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero;
+    weights below 0 are refused. With early stopping a further fit, too, ends with its best weights, which
+    scikit-learn's overwrites. Parameters that are set later have no part in what a fitted network predicts, as
+    ``activation`` has there; a further fit goes by them, but refuses those that need weights of another shape.
 
     scikit-learn's own callbacks, of version 1.9, are set with ``set_callbacks``: an epoch is a task. An epoch that a
     callback ends early counts as one.
@@ -303,6 +307,12 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         return bool(self._label_binarizer.y_type_ == "multilabel-indicator")
 
     def _encode(self, y: Any, dtype: Any) -> Array:
+        several = y.ndim == 2 and y.shape[1] > 1
+        if several and not self._is_multilabel:
+            raise ValueError("The object was not fitted with multilabel input.")
+        if self._is_multilabel and not several:
+            remedy = "pass an indicator matrix, or train another classifier"
+            raise ValueError(refusal("y", "a single class for each row", "as many columns as before", remedy))
         if self._is_multilabel:
             return np.ascontiguousarray(self._label_binarizer.transform(y), np.float64)
         labels = places_of(y, self.classes_)
@@ -384,10 +394,11 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         return self._fit(X, y, sample_weight, True)
 
     # ------------------------------------------------------------------------------------------------------ asking
-    def _classes_of(self, scores: Array) -> Array:
-        """From raw scores."""
+    def _classes_of(self, scores: Array) -> Any:
+        """From raw scores; sparse if y was."""
         if self._is_multilabel:
-            return (scores > 0.0).astype(int)
+            chosen = (scores > 0.0).astype(int)
+            return scipy.sparse.csr_matrix(chosen) if self._label_binarizer.sparse_input_ else chosen
         if self.n_outputs_ > 1:
             return np.asarray(self.classes_[scores.argmax(axis=1)])
         chosen = (scores[:, 0] > 0.0).astype(np.intp)
@@ -396,7 +407,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
         return float(accuracy_score(y, self._classes_of(self._outputs(X, raw=True)), sample_weight=sample_weight))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """The likeliest classes.
 
         Parameters
@@ -406,6 +417,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            A sparse matrix if the estimator was fitted to one.
         """
         return self._classes_of(self._outputs(self._read_X(X), raw=True))
 

@@ -37,6 +37,7 @@ from ..training import DeferredInterrupt
 from .export import Exportable
 from .saving import Saved
 from .tasks import CallbackSupportMixin, FitTask
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -264,6 +265,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     max_seconds: float | None
     batch_size: int
     t_: float
+    coef_: Any
     n_iter_: int
     _make_validation_split: Callable[..., Array]
     _allocate_parameter_mem: Callable[..., None]
@@ -345,6 +347,11 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
             )
 
     # ------------------------------------------------------------------------------------------- coefficients
+    def _densify(self) -> None:
+        """Before training goes on: coefficients that `sparsify` has made sparse, in the shape they had."""
+        if scipy.sparse.issparse(self.__dict__.get("coef_")):
+            self.coef_ = self.coef_.toarray().reshape((-1, self.n_features_in_) if is_classifier(self) else -1)
+
     def _coefficients(self, n_outputs: int) -> Coefficients:
         """Copies of scikit-learn's, which may be the user's own, or read-only."""
         averages = self.average > 0
@@ -392,7 +399,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     @contextmanager
     def _watching(self, X: Any, y: Any, sample_weight: Any) -> Iterator[None]:
         """While training, a set of the user's own to watch, if there is one."""
-        if (X is None) != (y is None):
+        if (X is None) != (y is None) or (X is None and sample_weight is not None):
             missing = "X_val" if X is None else "y_val"
             raise ValueError(refusal(missing, "None", "both X_val and y_val, or neither", f"pass {missing} as well"))
         self._own_set = None if X is None else (X, y, sample_weight)
@@ -449,7 +456,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         -------
         self
         """
-        with self._watching(X_val, y_val, sample_weight_val):
+        with unchanged_if_refused(self), self._watching(X_val, y_val, sample_weight_val):
+            self._densify()
             if self._lie_ready(X, y, coef_init, intercept_init, sample_weight) and self._fit_ready(X, y):
                 return self
             super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)

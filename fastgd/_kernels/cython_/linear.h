@@ -430,7 +430,9 @@ INLINE double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t
         return (double)((REAL *)job->value)[k];
     for (ptrdiff_t i = 0; i < n; i++) {
         ptrdiff_t at = i * job->n_outputs + k;
-        sum += weight_of_row(job, job->outputs[k], batch[i], at, simple) * (double)((REAL *)job->value)[at];
+        double weight = weight_of_row(job, job->outputs[k], batch[i], at, simple);
+        /* The loss of a row without weight may be infinite. */
+        sum += weight != 0 ? weight * (double)((REAL *)job->value)[at] : 0;
     }
     return divisor > 0 ? (double)n * sum / divisor : 0;
 }
