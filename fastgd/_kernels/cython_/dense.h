@@ -222,6 +222,22 @@ INLINE memory_ahead memory_of_unit(const dense_layer *layer, const update_rule *
     return ahead;
 }
 
+/* A unit's columns that do not fill a vector are a tile's rows instead, and its rows fill the vectors: of four columns that takes
+ * a quarter of the multiply-adds.  The same sums in the same order. */
+INLINE int is_turned(const weight_unit *unit, ptrdiff_t left_width)
+{
+    return unit->width < LANES && unit->rows == PANEL_WIDTH && left_width == PANEL_WIDTH;
+}
+
+INLINE void turned_gradient(ptrdiff_t rows, const REAL *left, const REAL *right, ptrdiff_t width, REAL *gradient, memory_ahead *ahead)
+{
+    REAL turned[LANES * PANEL_WIDTH] ALIGNED;
+    tiles_for(PANEL_WIDTH)->multiply_columns[width](rows, right, width, left, NULL, turned, ahead);
+    for (ptrdiff_t column = 0; column < width; column += SMALL)
+        for (ptrdiff_t row = 0; row < PANEL_WIDTH; row += SMALL)
+            transpose_small(turned + column * PANEL_WIDTH + row, PANEL_WIDTH, gradient + row * width + column, width);
+}
+
 /* The gradient of a unit, in tiles whose sums run over the batch in registers: input^T delta, and delta's columns. */
 INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff_t rows, const weight_unit *unit, int add,
                           REAL *gradient, memory_ahead *ahead)
@@ -231,7 +247,10 @@ INLINE void unit_gradient(const dense_layer *layer, const matrix *input, ptrdiff
     ptrdiff_t left_width = width_of_panel(input, unit->input_panel);
     REAL *tile = gradient, *bias = gradient + unit->rows * unit->width;
     strips of = strips_of(unit->rows);
-    for (ptrdiff_t strip = 0; strip < of.count; strip++) {
+    int turned = !add && is_turned(unit, left_width);
+    if (turned)
+        turned_gradient(rows, left, right, unit->width, gradient, ahead);
+    for (ptrdiff_t strip = 0; strip < of.count && !turned; strip++) {
         ptrdiff_t height = strip_height(of, strip);
         tiles->multiply_columns[height](rows, left, left_width, right, add ? tile : NULL, tile, ahead);
         left += height;
