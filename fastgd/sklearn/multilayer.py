@@ -165,8 +165,7 @@ class Multilayer(
 
     @coefs_.setter
     def coefs_(self, given: list[Array]) -> None:
-        self._weight_lists("coefs_")[0][:] = given
-        self._push()
+        self._replace("coefs_", self._weight_lists("coefs_")[0], given)
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -175,8 +174,20 @@ class Multilayer(
 
     @intercepts_.setter
     def intercepts_(self, given: list[Array]) -> None:
-        self._weight_lists("intercepts_")[1][:] = given
-        self._push()
+        self._replace("intercepts_", self._weight_lists("intercepts_")[1], given)
+
+    def _replace(self, name: str, arrays: list[Array], given: list[Array]) -> None:
+        """Give the engine others in the place of all of them, or leave all as they are."""
+        before = list(arrays)
+        if len(given) != len(before):
+            expected, remedy = f"{len(before)}, one for each layer", "pass as many"
+            raise ValueError(refusal(name, f"{len(given)} arrays", expected, remedy))
+        arrays[:] = given
+        try:
+            self._push()
+        except (TypeError, ValueError):
+            arrays[:] = before
+            raise
 
     def _push(self) -> None:
         """Give the engine what has been put in the place of a coefficient or an intercept, if anything has."""
@@ -447,7 +458,8 @@ class Multilayer(
                 self.best_loss_ = np.inf
             if self.best_validation_score_ is None and self.early_stopping:
                 self.best_validation_score_ = -np.inf
-            if not incremental and self.solver != "lbfgs":
+            # The optimizer of a network that L-BFGS alone has trained has done nothing yet.
+            if self.solver != "lbfgs" and not (incremental and self._model.n_steps_done):
                 self._model.optimizer = solver_of(self, self._loss_of_targets()[1])
             return
         self.n_iter_ = self.t_ = 0
