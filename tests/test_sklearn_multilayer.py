@@ -608,11 +608,28 @@ def test_lbfgs_watches_a_validation_set_too():
     assert fitted.validation_scores_[-1] == fitted.score(X[300:], y[300:])
 
 
-def test_classes_of_a_validation_set_have_to_be_known():
-    """Rather than to be taken for others."""
+@pytest.mark.parametrize("make", [lambda: ours.MLPClassifier((5,)), ours.SGDClassifier])
+def test_classes_of_a_validation_set_have_to_be_known(make):
+    """Rather than to be taken for others, or for wrong."""
     X, y = digits()
     with pytest.raises(ValueError, match="classes not in"):
-        ours.MLPClassifier((5,)).fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+        make().fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize("class_weight", [{0: -1, 1: 2}, {0: 0, 1: 0}])
+def test_class_weights_that_weigh_nothing_are_refused(class_weight):
+    """Or less than nothing: the loss would be NaN."""
+    X, y = digits()
+    with pytest.raises(ValueError, match="^class_weight: got .*, expected weights of at least 0"):
+        ours.MLPClassifier((5,), class_weight=class_weight).fit(X, y % 2)
+
+
+@pytest.mark.parametrize("loss", ["triplet", "contrastive"])
+def test_losses_over_several_rows_are_refused(loss):
+    """Their targets are no numbers that could be predicted."""
+    X, y = digits()
+    with pytest.raises(ValueError, match=f"^loss: got {loss}, whose targets say which rows are alike"):
+        ours.MLPRegressor(loss).fit(X, y)
 
 
 def test_formulas_of_ones_own_go_by_their_names():

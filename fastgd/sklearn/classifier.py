@@ -353,7 +353,11 @@ class MLPClassifier(ClassifierMixin, Multilayer):
             raise ValueError("class_weight is not supported for multilabel targets; weigh rows with sample_weight")
         labels = targets.astype(np.intp).ravel()
         by_class = self._class_weights(labels, incremental)
-        return by_class[labels] if weights is None else weights * by_class[labels]
+        weighed: Array = by_class[labels] if weights is None else weights * by_class[labels]
+        if (by_class < 0.0).any() or not weighed.any():
+            expected = "weights of at least 0, and one above it for some row"
+            raise ValueError(refusal("class_weight", repr(self.class_weight), expected, "use 0 to leave a class out"))
+        return weighed
 
     def _class_weights(self, labels: Array, incremental: bool) -> Array:
         n_classes = len(self.classes_)

@@ -306,8 +306,10 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
         held_out = self._held_out(X, labels, y, sample_weight)
-        if self.calibration is not None and held_out.rows is not None:
-            check_held_out(places_of(held_out.rows.y, self.classes_), self.classes_)
+        if held_out.rows is not None:
+            places = places_of(held_out.rows.y, self.classes_)
+            if self.calibration is not None:
+                check_held_out(places, self.classes_)
         random_state = seeded(self.random_state)
         if n_outputs > 1:
             random_state = seeded(random_state.randint(LARGEST_SEED, size=n_outputs)[0])

@@ -155,6 +155,10 @@ class MLPRegressor(RegressorMixin, Multilayer):
             got, expected = f"{n_outputs} numbers for each row", f"{self.n_outputs_}, as before"
             raise ValueError(refusal("y", got, expected, "train another regressor for them"))
         self.n_outputs_ = n_outputs
+        loss = self._loss_of_targets()[0]
+        if loss.compares_rows:
+            expected, remedy = "a loss of each row by itself", "train a fastgd.Sequential with it"
+            raise ValueError(refusal("loss", f"{loss.name}, whose targets say which rows are alike", expected, remedy))
         return self._encode(y, np.float64)
 
     def _encode(self, y: Any, dtype: Any) -> Array:
