@@ -10,8 +10,8 @@ anything is timed both have to have arrived at the same accuracy on the rows the
 Interleaved in rounds, ratios within a round.
 
 ``--scaling``: cross-validations and a search with joblib's threads on two cores over the same with one, each fit on one
-thread. 2 would be twice as fast. joblib looks every hundredth of a second whether the last fit is done, which a search of
-a few short fits feels.
+thread. 2 would be twice as fast. joblib looks every hundredth of a second whether the last fit is done, which a search
+of a few short fits feels.
 
 Rows of 60,000 x 784 are drawn, since time does not depend on what is on a picture: they stand for Fashion-MNIST.
 """

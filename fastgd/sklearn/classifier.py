@@ -128,7 +128,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         None: the papers' form of the optimizers, and fastgd's own order of rows. One call into the engine runs the
         whole epoch even with sample weights.
     n_threads : int or None, default=None
-        The most threads to use; None: the processors that are there. The results are the same bits for any number.
+        The most threads to use; None: the processors that are there, shared with other fits that go on in the process
+        at the same time, as in a search by joblib's threads. The results are the same bits for any number.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ from ..errors import refusal
 from ..inputs import read_loss
 from ..layers import Dense
 from ..schedules import Schedule, values_at
-from ..threads import choose
+from ..threads import choose, fitting
 from ..training import DeferredInterrupt
 from .export import Exportable
 from .saving import Saved
@@ -512,6 +512,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         try:
             with (
                 ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
+                fitting(),
                 DeferredInterrupt() as interrupt,
             ):
                 while n_done < max_iter and any(descent.active.any() for descent in descents):

@@ -95,8 +95,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         Whether classes that come up in a later `partial_fit` get coefficients of their own, zero at first. The first
         call needs no `classes` then, but rows of two.
     n_threads : int or None, default=None
-        The most threads to use, each for some of the classes; None: the processors that are there. The results are the
-        same bits for any number.
+        The most threads to use, each for some of the classes; None: the processors that are there, shared with other
+        fits that go on in the process at the same time. The results are the same bits for any number.
 
     Attributes
     ----------

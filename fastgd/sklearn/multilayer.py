@@ -33,6 +33,7 @@ from ..model import Sequential
 from ..optimizers import Optimizer
 from ..penalties import ElasticNet
 from ..schedules import Schedule
+from ..threads import fitting
 from ..training import DeferredInterrupt, Progress
 from . import lbfgs
 from .epochs import Epochs
@@ -506,7 +507,7 @@ class Multilayer(
         self._best_weights = self._model.get_weights() if self.early_stopping else None
         onlookers.begin(Progress(n_epochs, 0, len(samples), epochs.n_steps))
         try:
-            with DeferredInterrupt() as interrupt:
+            with fitting(), DeferredInterrupt() as interrupt:
                 done = self._train(epochs, held_out, n_epochs, interrupt)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)

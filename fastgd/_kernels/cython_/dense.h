@@ -134,12 +134,22 @@ INLINE weight_unit unit_of_weights(const dense_layer *layer, ptrdiff_t unit)
 
 #define UNIT_ELEMENTS ((PANEL_WIDTH + 1) * PANEL_WIDTH)
 
-/* gradient += l2 w + l1 sign(w) */
+/* gradient + l2 w + l1 sign(w) */
+INLINE VEC with_penalty(VEC gradient, VEC weight, VEC l1, VEC l2)
+{
+    VEC pull = vec_select(weight != 0, vec_with_sign_of(l1, weight), vec_splat(0));
+    return gradient + (l2 * weight + pull);
+}
+
 static void add_penalty_gradient(const dense_layer *layer, const REAL *weight, ptrdiff_t count, REAL *gradient)
 {
-    REAL l1 = (REAL)layer->l1, l2 = (REAL)layer->l2;
-    for (ptrdiff_t i = 0; i < count; i++)
-        gradient[i] += l2 * weight[i] + l1 * (REAL)((weight[i] > 0) - (weight[i] < 0));
+    VEC l1 = vec_splat((REAL)layer->l1), l2 = vec_splat((REAL)layer->l2);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vec_store(gradient + i, with_penalty(vec_load(gradient + i), vec_load(weight + i), l1, l2));
+    if (i < count)
+        vec_store_part(gradient + i, with_penalty(vec_load_part(gradient + i, count - i), vec_load_part(weight + i, count - i), l1, l2),
+                       count - i);
 }
 
 /* Four probes, since one would make every vector wait for the one before it. */

@@ -33,10 +33,17 @@ cdef extern from "engine.h" nogil:
 
     ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
 
+    ctypedef struct missed_steps:
+        pass
+
+    ctypedef int (*replay_function)(const missed_steps *missed, void *const *arrays, Py_ssize_t columns, Py_ssize_t column_size,
+                                    double *penalty) noexcept nogil
+
     ctypedef struct named_blocks:
         const char *name
         block_function block
         block_function derivative
+        replay_function replay
 
     ctypedef struct matrix:
         char *data
@@ -83,6 +90,7 @@ cdef extern from "engine.h" nogil:
         int at_once
         int scales
         int counts_penalty
+        int rests_at_zero
         int is_plain
         double factor
         double square
@@ -122,6 +130,7 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct update_rule:
         block_function update
+        replay_function replay
         Py_ssize_t n_states
         const void *scalars
         const void *bias_scalars

@@ -8,6 +8,7 @@ from ..backend import Array, LayerSpec, StepSpec
 from ..rows import SparseRows
 
 RESTING_RULES: tuple[str, ...]
+RESTING_AT_ZERO: tuple[str, ...]
 
 class Network:
     @property

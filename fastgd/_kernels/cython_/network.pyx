@@ -43,6 +43,7 @@ from .arrays cimport (
     scalars_of,
     source_as_it_lies,
     table_for,
+    replay_of,
     update_block,
 )
 from .engine cimport (
@@ -80,6 +81,9 @@ from ..backend import PLAIN_STEP
 
 # Rules that leave a weight and its states alone where there is no gradient, unless decay draws the weight to zero.
 RESTING_RULES = ("sgd", "adagrad")
+# Those that do so where all states are zero, as they are until a column has had a gradient.
+RESTING_AT_ZERO = ("momentum", "nesterov", "rmsprop", "rmsprop_momentum", "rmsprop_centered", "adadelta", "adam", "amsgrad",
+                   "nadam", "yogi", "lion")
 
 cdef enum:
     # Steps that columns of a sparse X may be behind: the table of their scalars stays in the L2 cache.
@@ -179,13 +183,14 @@ cdef class Network:
         if len(rule.states) > FASTGD_MAX_STATES or len(rule.scalars) > FASTGD_MAX_SCALARS:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
-        self.at.rule.update = update_block(self.table, rule)
+        self.at.rule.update, self.at.rule.replay = update_block(self.table, rule), replay_of(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
         self.rule = rule
         places = [rule.scalars.index(name) if name in rule.scalars else -1 for name in ("learning_rate", "coupled", "decay")]
         self.at.place_of_rate, self.at.place_of_coupled, self.at.place_of_decay = places
         self.at.rests = rule.formula.name in RESTING_RULES
+        self.at.history.rests_at_zero = rule.formula.name in RESTING_AT_ZERO
 
     cdef object _take_step(self, step):
         """What is done in a step besides the rule; before the layers are taken."""

@@ -399,7 +399,7 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
 static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
-    net->history.steps = 0;
+    net->history.steps = net->history.drawn = 0;
     net->history.factor = 1;
 }
 
