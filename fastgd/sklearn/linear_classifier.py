@@ -114,8 +114,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
     Notes
     -----
     Where this differs from scikit-learn: all classes see the rows in one order, of which each has its own there; early
-    stopping watches the classifier as a whole rather than each class by itself; the objective that `tol` is about has
-    the penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
+    stopping watches the classifier as a whole rather than each class by itself, and scores the weights as they are,
+    where scikit-learn leaves out how much the l2 penalty has shrunk them; the objective that `tol` is about has the
+    penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
     `partial_fit` with `average` keeps the intercept, which scikit-learn's forgets; with an l1 penalty the averages are
     of the weights of each step, where scikit-learn takes what the penalty takes later from all steps before, too; what
     `sparsify` has made sparse can be trained further.
