@@ -475,16 +475,17 @@ class Multilayer(
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _fit_lbfgs(self, samples: Samples, held_out: Watched | None, onlookers: Onlookers) -> None:
-        n_summed = self._loss_of_targets()[1]
+        n_summed, start = self._loss_of_targets()[1], time.perf_counter()
 
         def report(n_iter: int, loss: float) -> bool:
             self.n_iter_ = n_iter
             onlookers.progress.rows_done += len(samples)
             self._count_epoch(loss * n_summed, held_out, onlookers)
             onlookers.call_ended()
-            if not onlookers.stopped and n_iter < self.max_iter:
+            over = self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds
+            if not (onlookers.stopped or over) and n_iter < self.max_iter:
                 onlookers.epoch_begins(len(self.loss_curve_) + 1)
-            return onlookers.stopped
+            return onlookers.stopped or over
 
         if held_out is not None and self.validation_loss_curve_ is None:
             self.validation_loss_curve_, self.validation_scores_ = [], []
@@ -692,7 +693,10 @@ class Multilayer(
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = self._read_X(X)
+        X, n_outputs = self._read_X(X), self.coefs_[-1].shape[1]
+        if not isinstance(output, Integral) or not -n_outputs <= output < n_outputs:
+            expected = f"a whole number from {-n_outputs} to {n_outputs - 1}, one of the last layer's units"
+            raise ValueError(refusal("output", repr(output), expected, "pass output=0 for the first"))
         return input_gradients(self._model, X.toarray() if is_sparse(X) else X, output)
 
     # --------------------------------------------------------------------------------------------------- exporting
