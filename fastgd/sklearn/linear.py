@@ -59,7 +59,8 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 # Of one call into the engine, which Ctrl-C waits for: some hundredths of a second.
 FLOPS_OF_CALL = 1e8
 
-# The calls of a fit have more and more epochs, because the rates of those that are not needed are computed in vain.
+# The calls of a fit that may end early have more and more epochs, because the rates of those that are not needed are
+# computed in vain.
 FIRST_EPOCHS = 4
 
 LARGEST_SEED = np.iinfo(np.int32).max
@@ -516,7 +517,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         most = 1 if score or told or self.verbose or not learnt.all() else max(1, int(FLOPS_OF_CALL / flops))
         patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
         orders, stopping = Orders(learnt, seed if self.shuffle else None, n_threads), Stopping(self)
-        start, n_done, n_epochs = time.perf_counter(), 0, FIRST_EPOCHS
+        start, n_done = time.perf_counter(), 0
+        n_epochs = FIRST_EPOCHS if patience else most
         try:
             with (
                 ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
