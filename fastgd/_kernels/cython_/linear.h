@@ -16,6 +16,7 @@ static void begin_linear_epoch(linear_job *job)
         job->outputs[k]->objective = 0;
     if (job->permutation == NULL)
         return;
+    /* By names of their own, lest each number that is stored might be one of these pointers. */
     ptrdiff_t *spare = job->spare;
     const ptrdiff_t *order = job->order, *permutation = job->permutation;
     for (ptrdiff_t i = 0; i < job->n_rows; i++)
@@ -55,17 +56,9 @@ static int end_linear_epoch(linear_job *job)
 /* Rows of fewer bytes altogether stay in the L2 cache, and are not asked for. */
 #define CACHED_ROWS (1 << 18)
 
-/* One output after the other takes so many rows at once, which are to stay in the L1 cache. */
-#define BYTES_OF_BLOCK (1 << 14)
-#ifndef SELDOM
-#define SELDOM 4
-#endif
-
-static ptrdiff_t rows_of_block(const linear_job *job)
+static int asks_for_rows(const linear_job *job)
 {
-    if (job->rows.columns)
-        return MOST_AHEAD;
-    return larger(1, smaller(MOST_AHEAD, BYTES_OF_BLOCK / (job->rows.n_columns * (ptrdiff_t)sizeof(REAL))));
+    return job->rows.columns || job->n_rows * job->rows.n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS;
 }
 
 INLINE void ask_for_rows(const linear_job *job, ptrdiff_t first, ptrdiff_t n)
@@ -74,61 +67,52 @@ INLINE void ask_for_rows(const linear_job *job, ptrdiff_t first, ptrdiff_t n)
         prefetch_row(&job->rows, job->order[i]);
 }
 
-static void descend_simply(linear_job *job)
+INLINE void step_batch_by_batch(linear_job *job, ptrdiff_t first, ptrdiff_t last, ptrdiff_t step, int asks, int simple)
 {
-    const linear_rows *rows = &job->rows;
-    int asks = rows->columns || job->n_rows * rows->n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS, over = 0, flat = 0;
-    ptrdiff_t step = 0, block = rows_of_block(job);
-    rows_ahead ahead = {0};
-    for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-        job->outputs[k]->ahead = FEWEST_AHEAD;
-    for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
-        begin_linear_epoch(job);
-        for (ptrdiff_t first = 0; first < job->n_rows; first += block) {
-            ptrdiff_t n = smaller(block, job->n_rows - first);
-            job->n_sloping = 0;
-            if (flat) {
-                if (asks)
-                    ask_for_rows(job, first + n, n);
-                foresee_rows(job, job->order + first, n, &ahead);
-                for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-                    step_by_rows(job, job->outputs[k], job->order + first, step, &ahead);
-            } else
-                for (ptrdiff_t i = 0; i < n; i++) {
-                    if (asks)
-                        ask_for_rows(job, first + i + ROWS_AHEAD, 1);
-                    step_by_batch(job, job->order + first + i, 1, step + i, 1);
-                }
-            flat = SELDOM * job->n_sloping < n * job->n_outputs;
-            step += n;
-        }
-        over = end_linear_epoch(job);
+    ptrdiff_t size = simple ? 1 : job->batch_size;
+    for (; first < last; first += size, step++) {
+        if (asks)
+            ask_for_rows(job, first + ROWS_AHEAD * size, size);
+        step_by_batch(job, job->order + first, smaller(size, last - first), step, simple);
     }
 }
 
-static void descend_rows(linear_job *job)
+static void epoch_by_batches(linear_job *job, ptrdiff_t step, int asks)
 {
-    const linear_rows *rows = &job->rows;
-    int asks = rows->columns || job->n_rows * rows->n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS, over = 0;
-    ptrdiff_t step = 0, size = job->batch_size;
-    for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
-        begin_linear_epoch(job);
-        for (ptrdiff_t first = 0; first < job->n_rows; first += size, step++) {
+    step_batch_by_batch(job, 0, job->n_rows, step, asks, 0);
+}
+
+/* Row by row, unless so few rows of the block before had a slope that it is worth to look ahead. */
+static void epoch_by_rows(linear_job *job, ptrdiff_t step, int asks, rows_ahead *ahead)
+{
+    ptrdiff_t block = rows_of_block(&job->rows);
+    for (ptrdiff_t first = 0; first < job->n_rows; first += block) {
+        ptrdiff_t last = smaller(first + block, job->n_rows);
+        job->n_sloping = 0;
+        if (ahead->is_worth) {
             if (asks)
-                ask_for_rows(job, first + ROWS_AHEAD * size, size);
-            step_by_batch(job, job->order + first, smaller(size, job->n_rows - first), step, 0);
-        }
-        over = end_linear_epoch(job);
+                ask_for_rows(job, last, block);
+            step_by_block(job, job->order + first, last - first, step + first, ahead);
+        } else
+            step_batch_by_batch(job, first, last, step + first, asks, 1);
+        ahead->is_worth = can_look_ahead(&job->rows) && SELDOM * job->n_sloping < (last - first) * job->n_outputs;
     }
 }
 
 static void train_linear(linear_job *job)
 {
     uint64_t before = engine_enter();
-    if (is_simple(job))
-        descend_simply(job);
-    else
-        descend_rows(job);
+    int asks = asks_for_rows(job), over = 0;
+    ptrdiff_t steps = ceil_divide(job->n_rows, job->batch_size);
+    rows_ahead ahead = {0};
+    for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
+        begin_linear_epoch(job);
+        if (is_simple(job))
+            epoch_by_rows(job, job->done * steps, asks, &ahead);
+        else
+            epoch_by_batches(job, job->done * steps, asks);
+        over = end_linear_epoch(job);
+    }
     for (ptrdiff_t k = 0; k < job->n_outputs; k++)
         multiply_out(job->outputs[k], job->rows.n_columns);
     engine_leave(before);

@@ -1,29 +1,49 @@
-/* A row whose loss has no slope leaves the weights as they are but for their scale, which is known beforehand.  So many rows
- * can be scored at once, without waiting for each other.  Those up to the first that has a slope are what they would have been
- * one by one, to the last bit; those after it are scored again. */
+/* A row whose loss has no slope leaves the weights as they are, but for their scale, which is known beforehand.  So many rows
+ * can be scored at once, none of which waits for another.  Those up to the first that has a slope are what they would have
+ * been one by one, to the last bit; those after it are scored again. */
 #ifndef FASTGD_LOOKAHEAD_H
 #define FASTGD_LOOKAHEAD_H
 
 #include "linear_step.h"
 
-#ifndef MOST_AHEAD
+/* With three rows of a hundred that have a slope: 64 are scored in vain more often, 16 have more calls of the loss. */
 #define MOST_AHEAD 32
-#endif
 #define FEWEST_AHEAD (LANES < 8 ? 8 : LANES)
 
-/* Rows that take turns on the weights: sixteen sums are as many as the wide registers hold. */
-#define ROWS_TOGETHER (LANES < 4 ? 2 : VECTOR_BYTES == 64 ? 4 : 2)
+/* It is worth it while fewer than one row of so many has a slope. */
+#define SELDOM 4
 
-/* Rows to come.  What is computed in whole vectors may go beyond the last, of which there are several then. */
+/* The rows of a block are to stay in the L1 cache, where one output after the other reads them. */
+#define BYTES_OF_BLOCK (1 << 14)
+
+/* Rows that take turns on the weights: sixteen sums are as many as the wide registers hold. */
+#define ROWS_TOGETHER (VECTOR_BYTES == 64 ? 4 : 2)
+
+/* A block of rows to come.  What is computed in whole vectors may go beyond the last, of which there are copies then. */
 typedef struct {
+    REAL dot[MOST_AHEAD + LANES] ALIGNED, score[MOST_AHEAD + LANES] ALIGNED, target[MOST_AHEAD + LANES] ALIGNED;
+    REAL value[MOST_AHEAD + LANES] ALIGNED, gradient[MOST_AHEAD + LANES] ALIGNED;
+    double scale[MOST_AHEAD], left[MOST_AHEAD], product[MOST_AHEAD];
     const REAL *row[MOST_AHEAD + LANES];
     ptrdiff_t label[MOST_AHEAD];
-    double scale[MOST_AHEAD], left[MOST_AHEAD], product[MOST_AHEAD];
-    REAL dot[MOST_AHEAD + LANES], score[MOST_AHEAD + LANES], target[MOST_AHEAD + LANES];
-    REAL value[MOST_AHEAD + LANES], gradient[MOST_AHEAD + LANES];
-    ptrdiff_t n, begun, known;
+    ptrdiff_t n;
+    ptrdiff_t begun, known;         /* between these rows the scale is known, at this pace */
     double pace;
+    int is_worth;
 } rows_ahead;
+
+/* Wider rows than a vector's lanes of them fill the cache go one by one. */
+static int can_look_ahead(const linear_rows *rows)
+{
+    return rows->columns || LANES * rows->n_columns * (ptrdiff_t)sizeof(REAL) <= BYTES_OF_BLOCK;
+}
+
+static ptrdiff_t rows_of_block(const linear_rows *rows)
+{
+    if (rows->columns || !can_look_ahead(rows))
+        return MOST_AHEAD;
+    return smaller(MOST_AHEAD, BYTES_OF_BLOCK / (rows->n_columns * (ptrdiff_t)sizeof(REAL)));
+}
 
 static void foresee_rows(const linear_job *job, const ptrdiff_t *numbers, ptrdiff_t n, rows_ahead *ahead)
 {
@@ -131,18 +151,18 @@ INLINE void pass_rows(const linear_job *job, linear_output *out, ptrdiff_t first
         multiply_out(out, job->rows.n_columns);
 }
 
-/* The steps of one output for some rows.  After a row with a slope it looks half as far ahead, and twice as far when it has seen
- * none. */
-static void step_by_rows(linear_job *job, linear_output *out, const ptrdiff_t *numbers, ptrdiff_t step, rows_ahead *ahead)
+/* The steps of one output.  After a row with a slope it looks half as far ahead, and twice as far when it has seen none. */
+static void step_output_by_block(linear_job *job, linear_output *out, const ptrdiff_t *numbers, ptrdiff_t step, rows_ahead *ahead)
 {
     foresee_targets(job, out, numbers, ahead);
     for (ptrdiff_t first = 0; first < ahead->n;) {
-        ptrdiff_t known = foresee_scales(job, out, first, step, ahead), last = smaller(first + out->ahead, known), steep = first;
+        ptrdiff_t known = foresee_scales(job, out, first, step, ahead);
+        ptrdiff_t width = larger(FEWEST_AHEAD, out->ahead), last = smaller(first + width, known), steep = first;
         score_ahead(job, out, numbers, first, last, ahead);
         while (steep < last && ahead->gradient[steep] == 0)
             steep++;
         pass_rows(job, out, first, steep, ahead);
-        out->ahead = steep == last ? smaller(MOST_AHEAD, 2 * out->ahead) : larger(FEWEST_AHEAD, out->ahead / 2);
+        out->ahead = steep == last ? smaller(MOST_AHEAD, 2 * width) : width / 2;
         first = steep;
         if (steep < last) {
             scored_output scored = {out, ahead->target + steep, ahead->value + steep, ahead->gradient + steep,
@@ -152,6 +172,14 @@ static void step_by_rows(linear_job *job, linear_output *out, const ptrdiff_t *n
             first++;
         }
     }
+}
+
+/* The steps for the rows of these numbers, one output after the other. */
+static void step_by_block(linear_job *job, const ptrdiff_t *numbers, ptrdiff_t n, ptrdiff_t step, rows_ahead *ahead)
+{
+    foresee_rows(job, numbers, n, ahead);
+    for (ptrdiff_t k = 0; k < job->n_outputs; k++)
+        step_output_by_block(job, job->outputs[k], numbers, step, ahead);
 }
 
 #endif
