@@ -365,7 +365,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     def _densify(self) -> None:
         """Before training goes on: coefficients that `sparsify` has made sparse, in the shape they had."""
         if scipy.sparse.issparse(self.__dict__.get("coef_")):
-            self.coef_ = self.coef_.toarray().reshape((-1, self.n_features_in_) if isinstance(self, ClassifierMixin) else -1)
+            shape = (-1, self.n_features_in_) if isinstance(self, ClassifierMixin) else (-1,)
+            self.coef_ = self.coef_.toarray().reshape(shape)
 
     def _coefficients(self, n_outputs: int) -> Coefficients:
         """Copies of scikit-learn's, which may be the user's own, or read-only."""
