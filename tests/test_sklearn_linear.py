@@ -195,6 +195,14 @@ def test_early_stopping_agrees_with_scikit_learn(problem):
     assert len(b.validation_scores_) == b.n_iter_
 
 
+def test_early_stopping_scores_the_weights_there_are():
+    """Scikit-learn scores them without the factor by which the penalty shrinks them, which matters if it is strong."""
+    X, y = numbers()
+    regressor = ours.SGDRegressor(early_stopping=True, alpha=0.5, max_iter=3, random_state=0).fit(X, y)
+    regressor.fit(X, y, X_val=X, y_val=y)
+    assert regressor.validation_scores_[-1] == pytest.approx(regressor.score(X, y), rel=1e-9)
+
+
 def test_the_comparison_tells_another_seed():
     """Or it would compare nothing."""
     a, b, X, y = pair("two classes")

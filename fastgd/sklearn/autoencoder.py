@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,11 +13,14 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._formula import Activation
+from ..errors import refusal
 from ..model import Sequential
 from .multilayer import Multilayer
 from .names import KnownNames, activation_names
 from .regressor import MLPRegressor
 from .saving import Saved
+from .tasks import CallbackSupportMixin, FitTask
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -45,7 +49,7 @@ TAKEN = (
 )
 
 
-class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A network that learns to give back what it is shown, through a layer of few units: the code of each row.
 
     Parameters
@@ -104,6 +108,8 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         "code_activation": [KnownNames(activation_names), Activation],
     }
 
+    regressor_: MLPRegressor
+
     def __init__(
         self,
         n_components: int = 8,
@@ -155,14 +161,10 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.callbacks = callbacks
         self.n_threads = n_threads
 
-    @property
-    def _encoder_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        return list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-
     def _settings(self) -> dict[str, Any]:
         """Of the regressor."""
-        sizes = self._encoder_sizes
+        given = self.hidden_layer_sizes
+        sizes = list(given) if hasattr(given, "__iter__") else [given]
         return {
             **{name: getattr(self, name) for name in TAKEN},
             "hidden_layer_sizes": [*sizes, self.n_components, *sizes[::-1]],
@@ -171,45 +173,57 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     # ---------------------------------------------------------------------------------------------------- training
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         self
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        if not (self.warm_start and hasattr(self, "regressor_")):
-            self.regressor_ = MLPRegressor()
-        self.regressor_.set_params(**self._settings()).fit(X, X)
-        self.n_iter_ = self.regressor_.n_iter_
-        return self
+        return self._fit(X, sample_weight, False, not self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over the given rows, from where training stands.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         self
         """
-        first = not hasattr(self, "regressor_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=first)
-        if first:
-            self.regressor_ = MLPRegressor()
-        self.regressor_.set_params(**self._settings()).partial_fit(X, X)
+        return self._fit(X, sample_weight, True, False)
+
+    def _fit(self, X: Any, sample_weight: Any, incremental: bool, anew: bool) -> Self:
+        with unchanged_if_refused(self):
+            first = anew or not hasattr(self, "regressor_")
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=first)
+            # A copy of what there is: it is refused, or fails, without harm.
+            self.regressor_ = MLPRegressor() if first else copy.copy(self.regressor_)
+            self.regressor_.set_params(**self._settings())
+            if incremental:
+                self.regressor_._check_solver()
+            self.regressor_._fit(X, X, sample_weight, incremental, task_of=self._task)
         self.n_iter_ = self.regressor_.n_iter_
         return self
+
+    def _task(self, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> FitTask | None:
+        """The fit as scikit-learn's callbacks see it, if there are any: as one of this estimator."""
+
+        def fitted() -> dict[str, Any]:
+            return {"regressor_": copy.deepcopy(self.regressor_), "n_iter_": self.regressor_.n_iter_}
+
+        return FitTask.of(self, n_epochs, X, None, sample_weight, fitted)
 
     # ------------------------------------------------------------------------------------------------------ asking
     def _read_X(self, X: Any) -> Array:
@@ -218,8 +232,13 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return checked
 
     @property
+    def _code_layer(self) -> int:
+        """There are as many layers up to the code as from it to the outputs."""
+        return len(self.regressor_._model.layers) // 2 - 1
+
+    @property
     def _n_features_out(self) -> int:
-        return self.n_components
+        return int(self.regressor_.coefs_[self._code_layer].shape[1])
 
     def transform(self, X: Any) -> Array:
         """The codes of rows.
@@ -232,7 +251,7 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         -------
         ndarray of shape (n_samples, n_components)
         """
-        return self.regressor_.transform(self._read_X(X), layer=len(self._encoder_sizes))
+        return self.regressor_.transform(self._read_X(X), layer=self._code_layer)
 
     def inverse_transform(self, codes: Any) -> Array:
         """Rows that have such codes.
@@ -246,11 +265,16 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
+        codes, n_components = check_array(codes, dtype=[np.float64, np.float32]), self._n_features_out
+        if codes.shape[1] != n_components:
+            expected = f"{n_components}, one for each component"
+            raise ValueError(refusal("codes", f"{codes.shape[1]} columns", expected, "pass what transform gives"))
+        self.regressor_._push()
         model = self.regressor_._model
-        layers = model.layers[len(self._encoder_sizes) + 1 :]
+        layers = model.layers[self._code_layer + 1 :]
         decoder = Sequential(layers, loss=model.loss, dtype=model.dtype, n_threads=self.n_threads)
-        decoder.build(self.n_components).set_weights(model.get_weights()[-2 * len(layers) :])
-        return decoder.predict(check_array(codes, dtype=[np.float64, np.float32]))
+        decoder.build(n_components).set_weights(model.get_weights(averaged=True)[-2 * len(layers) :])
+        return decoder.predict(codes)
 
     def reconstruct(self, X: Any) -> Array:
         """What the network makes of rows: ``inverse_transform(transform(X))``.
@@ -280,13 +304,14 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         errors: Array = np.mean((self.reconstruct(X) - X) ** 2, axis=1)
         return errors
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """How much of the variance of X the network gives back: R², the mean over columns by their variance.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
@@ -294,7 +319,8 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             At most 1.
         """
         X = self._read_X(X)
-        return float(r2_score(X, self.reconstruct(X), multioutput="variance_weighted"))
+        reconstructed = self.reconstruct(X)
+        return float(r2_score(X, reconstructed, sample_weight=sample_weight, multioutput="variance_weighted"))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,6 @@ from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 
 from .._formula import Loss
-from .._kernels import get_backend
 from ..errors import refusal
 from ..inputs import read_targets
 from .linear import (
@@ -18,11 +17,13 @@ from .linear import (
     Coefficients,
     Linear,
     Task,
+    engine,
     seeded,
     weights_of_rows,
     with_narrow_indices,
 )
 from .names import KnownNames, elementwise_losses
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -151,7 +152,9 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         -------
         self
         """
-        super().partial_fit(with_narrow_indices(X), y, sample_weight)
+        with unchanged_if_refused(self):
+            self._densify()
+            super().partial_fit(with_narrow_indices(X), y, sample_weight)
         return self
 
     def _fit_ready(self, X: Array, y: Array) -> bool:
@@ -171,7 +174,7 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
     def _fit_numbers(self, X: Any, y: Array, sample_weight: Array | None, max_iter: int) -> None:
         loss, state = self._get_loss_function(self.loss), self._coefficients(1)
         dtype = state.W.dtype
-        targets = read_targets(y, loss, len(y), 1, dtype, get_backend("cython").first_nonfinite)
+        targets = read_targets(y, loss, len(y), 1, dtype, engine().first_nonfinite)
         held_out = self._held_out(X, targets, y, sample_weight)
         seed = int(seeded(self.random_state).randint(0, LARGEST_SEED))
         task = Task(

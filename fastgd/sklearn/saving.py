@@ -201,16 +201,16 @@ def _text_of(container: Container, where: str) -> Array:
 class TypeOfY(Kind):
     """scikit-learn's LabelBinarizer, of which the classes are an attribute of their own."""
 
-    TYPES = ("binary", "multiclass", "multilabel-indicator")
+    TYPES = ("binary", "multiclass", "multilabel-indicator", "sparse multilabel-indicator")
 
     def plain(self, value: Any, where: str, tensors: Tensors) -> Any:
-        return value.y_type_
+        return f"sparse {value.y_type_}" if value.sparse_input_ else value.y_type_
 
     def read(self, plain: Any, where: str, container: Container) -> Pending:
         if plain not in self.TYPES:
             raise container.damaged(where, plain, f"one of {', '.join(self.TYPES)}")
         binarizer = LabelBinarizer()
-        binarizer.y_type_, binarizer.sparse_input_ = plain, False
+        binarizer.y_type_, binarizer.sparse_input_ = plain.removeprefix("sparse "), plain.startswith("sparse ")
         return at_once(binarizer)
 
 
@@ -402,7 +402,8 @@ def describe(estimator: Any, tensors: Tensors, prefix: str) -> dict[str, Any]:
         expected, remedy = f"one of {', '.join(ATTRIBUTES)} itself", "keep a subclass as a pickle"
         raise TypeError(refusal("save", f"a {name}", expected, remedy))
     kinds, names = ATTRIBUTES[name], written_parameters(estimator)
-    for other in set(state) - set(estimator._get_param_names()) - set(kinds) - LEFT_OUT:
+    # Older versions of scikit-learn have more in a new one than its parameters.
+    for other in set(state) - set(vars(type(estimator)())) - set(kinds) - LEFT_OUT:
         expected, remedy = "attributes that a file has", f"del estimator.{other}, or keep it as a pickle"
         raise TypeError(refusal("save", f"a {name} with {other!r}", expected, remedy))
     parameters = {each: parameter_to_plain(state[each], each) for each in names}

@@ -91,7 +91,7 @@ typedef struct {
     block_function activate, differentiate; /* NULL: linear */
     const void *activation_scalars;
     int keeps_output;
-    double l1, l2;
+    double own_l1, own_l2, l1, l2;          /* penalties, and what they are in this step */
     int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
     double max_norm;
     matrix average;                         /* like weight; where weights are averaged */
@@ -210,6 +210,8 @@ typedef struct {
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
+    ptrdiff_t *orders;                      /* TRAIN: one for each epoch touched; NULL: none of that kind */
+    const double *penalty_scales;           /* TRAIN: of each step; NULL: 1 */
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
@@ -226,6 +228,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
+    double penalty_scale;                   /* of this step; 0: none has been set */
     double newest_share;                    /* of this step's weights in their average */
     int moves;                              /* whether weights change after this batch */
     int settles;                            /* steps that are owed are taken now */
@@ -285,7 +288,7 @@ typedef struct {
 typedef struct {
     void *weight, *mean;                    /* REAL; mean: NULL without averaging */
     void *charged;                          /* REAL: what the l1 penalty has taken of each weight; NULL without one */
-    double scale, inverse, mean_share, divisor, intercept, mean_intercept;     /* inverse: of the scale */
+    double scale, mean_share, divisor, intercept, mean_intercept;
     double due;                             /* what the l1 penalty was to take of each weight up to now */
     double squares, magnitudes;             /* sums over the weights */
     ptrdiff_t label;                        /* rows of this label have target 1, the others the job's other_target */
@@ -294,6 +297,7 @@ typedef struct {
     double objective;                       /* of the epoch: sum of losses and penalties over the rows */
     double best;
     ptrdiff_t n_worse;
+    ptrdiff_t ahead;                        /* rows that are scored at once */
 } linear_output;
 
 enum linear_step { GRADIENT_STEP, PASSIVE_AGGRESSIVE_1, PASSIVE_AGGRESSIVE_2 };
@@ -314,10 +318,11 @@ typedef struct {
     double steps_before, average_from;      /* numbers of steps; average_from 0: no averaging */
     double tol;
     ptrdiff_t patience;                     /* stop after so many epochs without improvement by tol; 0: never */
+    int watched;                            /* whether objectives are asked for; with patience they are */
     void *score, *target, *value, *gradient;   /* REAL, batch_size * n_outputs, with room for whole vectors */
     double *product;                        /* of each output with the last row that was scored */
-    double square;                          /* of the row of this number */
-    ptrdiff_t squared_row;
+    double *squares;                        /* of each row, once they are known; 0 before */
+    ptrdiff_t n_sloping;                    /* rows with a slope, of all outputs, in a block */
     matrix row_score, row_delta;            /* the same of a loss over rows */
     target_rows row_target;
     ptrdiff_t *row_labels;

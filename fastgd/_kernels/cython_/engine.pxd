@@ -111,6 +111,8 @@ cdef extern from "engine.h" nogil:
         block_function differentiate
         const void *activation_scalars
         int keeps_output
+        double own_l1
+        double own_l2
         double l1
         double l2
         int nonnegative
@@ -189,6 +191,8 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
         int draws_order
+        Py_ssize_t *orders
+        const double *penalty_scales
         uint64_t seed
         uint64_t steps_before
         Py_ssize_t epoch
@@ -264,7 +268,6 @@ cdef extern from "engine.h" nogil:
         void *mean
         void *charged
         double scale
-        double inverse
         double mean_share
         double divisor
         double intercept
@@ -279,6 +282,7 @@ cdef extern from "engine.h" nogil:
         double objective
         double best
         Py_ssize_t n_worse
+        Py_ssize_t ahead
 
     ctypedef struct linear_job:
         linear_rows rows
@@ -301,13 +305,14 @@ cdef extern from "engine.h" nogil:
         double average_from
         double tol
         Py_ssize_t patience
+        int watched
         void *score
         void *target
         void *value
         void *gradient
         double *product
-        double square
-        Py_ssize_t squared_row
+        double *squares
+        Py_ssize_t n_sloping
         matrix row_score
         matrix row_delta
         target_rows row_target

@@ -217,7 +217,7 @@ cdef class Network:
         layer.n_inputs = 1
         if layer.kind == DENSE:
             layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
-            layer.l1, layer.l2 = spec.l1, spec.l2
+            layer.l1, layer.l2 = layer.own_l1, layer.own_l2 = spec.l1, spec.l2
             layer.nonnegative, layer.max_norm = spec.nonnegative, spec.max_norm
             self.at.constrains = self.at.constrains or spec.nonnegative or spec.max_norm != 0
             self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
@@ -489,12 +489,13 @@ cdef class Network:
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
               Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
-              double penalty_scale=1.0):
+              penalty_scales=None):
         """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
 
-        Rows come in the order given instead of a shuffled one, and penalties are `penalty_scale` times theirs.
+        Rows come in the order given instead of a shuffled one, and penalties are as many times theirs as a step's scale says.
         """
         cdef Source scalar_table = Source(scalars), given = None if order is None else Source(order)
+        cdef Source scales = None if penalty_scales is None else Source(penalty_scales)
         cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts
         with self.lock:
@@ -506,8 +507,13 @@ cdef class Network:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
             self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
+            self.at.job.orders = NULL
             if given is not None:
                 self.at.order = <Py_ssize_t *>given.at.data
+                self.at.job.orders = self.at.order if given.buffer.ndim == 2 else NULL
+            self.at.job.penalty_scales = NULL
+            if scales is not None:
+                self.at.job.penalty_scales = <const double *>scales.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(self.at.job.n_rows, batch_size)
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
@@ -516,9 +522,7 @@ cdef class Network:
             self._place_bias_scalars(scalar_table.columns)
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
-            self._scale_penalties(penalty_scale)
             self._run(TRAIN, held, targets, weights, n_threads, 3.0 * batch_size * n_steps)
-            self._scale_penalties(1.0)
             if self.is_embedded:
                 # Compiled code reads the weights as they lie.
                 self._settle()
@@ -564,11 +568,6 @@ cdef class Network:
         """Whether such steps are w - rate g but for a factor."""
         bounds = [scalars[:, k] for k, name in enumerate(self.rule.scalars) if name == "bound"]
         return self.rule.formula.name == "sgd" and all(np.isinf(bound).all() for bound in bounds)
-
-    cdef object _scale_penalties(self, double scale):
-        for k, spec in enumerate(self.specs):
-            if self.at.layers[k].kind == DENSE:
-                self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
 
     def evaluate(self, X, targets, weights, *, int n_threads):
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""
