@@ -310,16 +310,12 @@ def test_columns_of_sparse_rows_take_the_steps_they_missed(heavy_ball):
     pytest.importorskip("numba")
     sparse = pytest.importorskip("scipy.sparse")
     X, y = sparse.random(80, 60, 0.03, "csr", random_state=0), np.arange(80) % 2
-    models = [
-        fg.Sequential(
-            [fg.Dense(40, activation="tanh"), fg.Dense(1)],
-            loss="binary_cross_entropy",
-            optimizer=fg.optimizers.Optimizer(heavy_ball, learning_rate=0.05),
-            penalty=fg.L1(0.003),
-            dtype="float64",
-        ).fit(given, y, epochs=2, batch_size=8)
-        for given in (X, X.toarray())
-    ]
+    models = []
+    for given in (X, X.toarray()):
+        optimizer = fg.optimizers.Optimizer(heavy_ball, learning_rate=0.05)
+        layers = [fg.Dense(40, activation="tanh", penalty=fg.L1(0.003)), fg.Dense(1)]
+        models.append(fg.Sequential(layers, loss="binary_cross_entropy", optimizer=optimizer, dtype="float64"))
+        models[-1].fit(given, y, epochs=2, batch_size=8)
     for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     # Penalties are added up column by column, and so in another order.
