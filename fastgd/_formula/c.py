@@ -191,10 +191,10 @@ def render_all(
     parts.append(
         _table(
             "activation_blocks",
-            [f'"{a.name}", block_{a.name}, block_{a.name}_derivative' for a in activations.values()],
+            [f'"{a.name}", block_{a.name}, block_{a.name}_derivative, NULL' for a in activations.values()],
         )
     )
-    parts.append(_table("loss_blocks", [_row(loss.name) for loss in elementwise]))
+    parts.append(_table("loss_blocks", [f"{_row(loss.name)}, NULL" for loss in elementwise]))
     parts.append(_table("optimizer_blocks", [f"{_row(rule.name)}, replay_{rule.name}" for rule in rules]))
     return "\n".join(parts)
 

@@ -63,7 +63,7 @@ static ptrdiff_t first_nonfinite_row(const source_array *source, ptrdiff_t colum
 EACH_ELEMENTARY(CASE)
 #undef CASE
 
-#define CASE(name) {#name, elementary_##name, NULL},
+#define CASE(name) {#name, elementary_##name, NULL, NULL},
 static const named_blocks elementary_blocks[] = {EACH_ELEMENTARY(CASE)};
 #undef CASE
 
