@@ -264,6 +264,7 @@ class LinearDescent(Protocol):
         n_epochs: int,
         tol: float,
         patience: int,
+        watched: bool = True,
     ) -> tuple[int, int, Array]:
         """Train the outputs that are `active` (uint8) for some epochs, with a rate for each step, times their `pace`.
 
@@ -272,7 +273,8 @@ class LinearDescent(Protocol):
         Returns the number of epochs done; a status, 0 or, where weights are not finite any more, 2; and the objective
         of each output in the last epoch: the mean loss, and the penalty unless `step` is 1 or 2. A loss over rows has
         one objective, which is the first output's. It ends early once some output's has been above its `best` less tol
-        in `patience` epochs in a row, as `n_worse` counts; 0: never.
+        in `patience` epochs in a row, as `n_worse` counts; 0: never. Objectives that are neither `watched` nor
+        needed for that may be NaN.
         """
 
 

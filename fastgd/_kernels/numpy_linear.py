@@ -79,6 +79,7 @@ class RowByRow:
         n_epochs: int,
         tol: float,
         patience: int,
+        watched: bool = True,
     ) -> tuple[int, int, Array]:
         chosen, step = np.flatnonzero(active), 0
         for done in range(1, n_epochs + 1):

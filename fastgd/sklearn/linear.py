@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import threading
 import time
 import warnings
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import _fit_context, is_classifier
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -40,7 +41,7 @@ from .tasks import CallbackSupportMixin, FitTask
 from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
-    from .._kernels import Array
+    from .._kernels import Array, Backend
     from ..export.predictor import Predictor
 
 # fastgd's names of scikit-learn's losses; those that have scikit-learn's epsilon call it so.
@@ -59,7 +60,8 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 # Of one call into the engine, which Ctrl-C waits for: some hundredths of a second.
 FLOPS_OF_CALL = 1e8
 
-# The calls of a fit have more and more epochs, because the rates of those that are not needed are computed in vain.
+# The calls of a fit that may end early have more and more epochs, because the rates of those that are not needed are
+# computed in vain.
 FIRST_EPOCHS = 4
 
 LARGEST_SEED = np.iinfo(np.int32).max
@@ -144,7 +146,7 @@ class Descent:
         part, kind = coefficients[outputs], estimator.learning_rate
         ratio = {"l1": 1.0, "elasticnet": estimator.l1_ratio}.get(estimator.penalty or "", 0.0)
         alpha = estimator.alpha if estimator.penalty else 0.0
-        self.kernel = get_backend("cython").LinearDescent(
+        self.kernel = engine().LinearDescent(
             task.X,
             task.targets,
             task.weights,
@@ -185,6 +187,7 @@ class Descent:
                 n_epochs=left,
                 tol=tol,
                 patience=patience,
+                watched=bool(estimator.verbose),
             )
             trained = self.active == 1
             self.n_epochs += done
@@ -209,25 +212,37 @@ class Descent:
         self.active[over & ~falls] = 0
 
 
+@functools.cache
+def engine() -> Backend:
+    """The compiled backend, which is the only one of use here."""
+    return get_backend("cython")
+
+
 def rates_of(estimator: Linear, before: float, n: int) -> Array:
     """Learning rates of n steps, of which so many were before them."""
     kind, eta0, t = estimator.learning_rate, float(estimator.eta0), np.arange(before + 1.0, before + n + 1.0)
     if not isinstance(kind, str):
         return np.ascontiguousarray(values_at(kind, t - 1.0))
+    # In place: new memory for each operation would take longer than the operation.
     if kind == "optimal":
         # Bottou's: scikit-learn divides the first rate by the slope of the loss where that is above 1, but takes it
         # where all slopes are negative.
         first = np.sqrt(1.0 / np.sqrt(estimator.alpha))
-        rates: Array = 1.0 / (estimator.alpha * (1.0 / (first * estimator.alpha) + t - 1.0))
+        t += 1.0 / (first * estimator.alpha)
+        t -= 1.0
+        t *= estimator.alpha
+        rates: Array = np.divide(1.0, t, out=t)
         return rates
     if kind != "invscaling":
         return np.full(n, eta0)
     # Roots are ten times as fast as powers, and these two are the defaults.
     if estimator.power_t in (0.5, 0.25):
-        root: Array = np.sqrt(t)
-        return eta0 / (root if estimator.power_t == 0.5 else np.sqrt(root))
-    powers: Array = eta0 / t**estimator.power_t
-    return powers
+        for _ in range(1 if estimator.power_t == 0.5 else 2):
+            np.sqrt(t, out=t)
+    else:
+        t **= estimator.power_t
+    falling: Array = np.divide(eta0, t, out=t)
+    return falling
 
 
 class Linear(Saved, Exportable, CallbackSupportMixin):
@@ -323,7 +338,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
             and not self.warm_start
             and self.power_t >= 0
             and all(other is None for other in others)
-            and get_backend("cython").first_nonfinite(X, X.dtype) is None
+            and engine().first_nonfinite(X, X.dtype) is None
         )
 
     def _fit_ready(self, X: Array, y: Array) -> bool:
@@ -350,7 +365,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     def _densify(self) -> None:
         """Before training goes on: coefficients that `sparsify` has made sparse, in the shape they had."""
         if scipy.sparse.issparse(self.__dict__.get("coef_")):
-            self.coef_ = self.coef_.toarray().reshape((-1, self.n_features_in_) if is_classifier(self) else -1)
+            shape = (-1, self.n_features_in_) if isinstance(self, ClassifierMixin) else (-1,)
+            self.coef_ = self.coef_.toarray().reshape(shape)
 
     def _coefficients(self, n_outputs: int) -> Coefficients:
         """Copies of scikit-learn's, which may be the user's own, or read-only."""
@@ -367,7 +383,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
 
     def _fitted(self, state: Coefficients, n_steps: int) -> dict[str, Any]:
         """What was learnt in so many steps, by the names and in the shapes of scikit-learn's attributes."""
-        shape, dtype = state.W.shape if is_classifier(self) else (-1,), state.W.dtype
+        shape, dtype = state.W.shape if isinstance(self, ClassifierMixin) else (-1,), state.W.dtype
         found: dict[str, Any] = {"t_": self.t_ + n_steps}
         found |= {"coef_": state.W.reshape(shape), "intercept_": state.b.astype(dtype)}
         if state.mean_W is None or state.mean_b is None:
@@ -422,6 +438,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
 
     def _mask_held_out(self, y: Array, sample_weight: Array | None) -> Array:
         """Which rows are not learnt from: none, or those that scikit-learn draws."""
+        if not self.early_stopping:
+            return np.zeros(len(y), bool)
         counts = np.ones(len(y), bool) if sample_weight is None else sample_weight > 0
         mask: Array = self._make_validation_split(y, sample_mask=counts).astype(bool)
         return mask
@@ -503,12 +521,13 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         """
         flops = len(coefficients.W) * task.flops_of_epoch
         n_threads = self._n_threads_for(task, len(coefficients.W), flops, max_iter)
-        cuts = np.linspace(0, len(coefficients.W), n_threads + 1).astype(int)
-        descents = [Descent(self, task, coefficients, slice(*ends)) for ends in zip(cuts, cuts[1:], strict=False)]
+        cuts = [len(coefficients.W) * thread // n_threads for thread in range(n_threads + 1)]
+        descents = [Descent(self, task, coefficients, slice(*ends)) for ends in itertools.pairwise(cuts)]
         most = 1 if score or told or self.verbose or not learnt.all() else max(1, int(FLOPS_OF_CALL / flops))
         patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
         orders, stopping = Orders(learnt, seed if self.shuffle else None, n_threads), Stopping(self)
-        start, n_done, n_epochs = time.perf_counter(), 0, FIRST_EPOCHS
+        start, n_done = time.perf_counter(), 0
+        n_epochs = FIRST_EPOCHS if patience else most
         try:
             with (
                 ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
@@ -562,7 +581,7 @@ class Orders:
 
     def __init__(self, learnt: Array, seed: int | None, n_threads: int) -> None:
         self.learnt, self.all = learnt, bool(learnt.all())
-        self.permutation = None if seed is None else get_backend("cython").xorshift_permutation(len(learnt), seed)
+        self.permutation = None if seed is None else engine().xorshift_permutation(len(learnt), seed)
         self.orders = [np.arange(len(learnt)) for _ in range(n_threads)]
 
     def of_call(self) -> list[tuple[Array, Array | None]]:

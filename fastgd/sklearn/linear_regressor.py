@@ -10,7 +10,6 @@ from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 
 from .._formula import Loss
-from .._kernels import get_backend
 from ..errors import refusal
 from ..inputs import read_targets
 from .linear import (
@@ -18,6 +17,7 @@ from .linear import (
     Coefficients,
     Linear,
     Task,
+    engine,
     seeded,
     weights_of_rows,
     with_narrow_indices,
@@ -174,7 +174,7 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
     def _fit_numbers(self, X: Any, y: Array, sample_weight: Array | None, max_iter: int) -> None:
         loss, state = self._get_loss_function(self.loss), self._coefficients(1)
         dtype = state.W.dtype
-        targets = read_targets(y, loss, len(y), 1, dtype, get_backend("cython").first_nonfinite)
+        targets = read_targets(y, loss, len(y), 1, dtype, engine().first_nonfinite)
         held_out = self._held_out(X, targets, y, sample_weight)
         seed = int(seeded(self.random_state).randint(0, LARGEST_SEED))
         task = Task(

@@ -288,7 +288,7 @@ typedef struct {
 typedef struct {
     void *weight, *mean;                    /* REAL; mean: NULL without averaging */
     void *charged;                          /* REAL: what the l1 penalty has taken of each weight; NULL without one */
-    double scale, inverse, mean_share, divisor, intercept, mean_intercept;     /* inverse: of the scale */
+    double scale, mean_share, divisor, intercept, mean_intercept;
     double due;                             /* what the l1 penalty was to take of each weight up to now */
     double squares, magnitudes;             /* sums over the weights */
     ptrdiff_t label;                        /* rows of this label have target 1, the others the job's other_target */
@@ -297,6 +297,7 @@ typedef struct {
     double objective;                       /* of the epoch: sum of losses and penalties over the rows */
     double best;
     ptrdiff_t n_worse;
+    ptrdiff_t ahead;                        /* rows that are scored at once */
 } linear_output;
 
 enum linear_step { GRADIENT_STEP, PASSIVE_AGGRESSIVE_1, PASSIVE_AGGRESSIVE_2 };
@@ -317,10 +318,11 @@ typedef struct {
     double steps_before, average_from;      /* numbers of steps; average_from 0: no averaging */
     double tol;
     ptrdiff_t patience;                     /* stop after so many epochs without improvement by tol; 0: never */
+    int watched;                            /* whether objectives are asked for; with patience they are */
     void *score, *target, *value, *gradient;   /* REAL, batch_size * n_outputs, with room for whole vectors */
     double *product;                        /* of each output with the last row that was scored */
-    double square;                          /* of the row of this number */
-    ptrdiff_t squared_row;
+    double *squares;                        /* of each row, once they are known; 0 before */
+    ptrdiff_t n_sloping;                    /* rows with a slope, of all outputs, in a block */
     matrix row_score, row_delta;            /* the same of a loss over rows */
     target_rows row_target;
     ptrdiff_t *row_labels;

@@ -268,7 +268,6 @@ cdef extern from "engine.h" nogil:
         void *mean
         void *charged
         double scale
-        double inverse
         double mean_share
         double divisor
         double intercept
@@ -283,6 +282,7 @@ cdef extern from "engine.h" nogil:
         double objective
         double best
         Py_ssize_t n_worse
+        Py_ssize_t ahead
 
     ctypedef struct linear_job:
         linear_rows rows
@@ -305,13 +305,14 @@ cdef extern from "engine.h" nogil:
         double average_from
         double tol
         Py_ssize_t patience
+        int watched
         void *score
         void *target
         void *value
         void *gradient
         double *product
-        double square
-        Py_ssize_t squared_row
+        double *squares
+        Py_ssize_t n_sloping
         matrix row_score
         matrix row_delta
         target_rows row_target

@@ -5,445 +5,8 @@
 #ifndef FASTGD_LINEAR_H
 #define FASTGD_LINEAR_H
 
-#include <math.h>
-
-#include "gather.h"
-#include "losses.h"
-
-/* Below it the scale is multiplied into the weights, long before it underflows. */
-#define SMALLEST_SCALE (REAL_BITS == 32 ? 1e-6 : 1e-9)
-
-/* Of numbers that are none of them NaN: the library's own look for that, by a call. */
-INLINE double lower(double a, double b) { return a < b ? a : b; }
-INLINE double upper(double a, double b) { return a > b ? a : b; }
-
-/* Of a loss by the score, as scikit-learn limits it. */
-#define STEEPEST 1e12
-
-/* Rows ------------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    const REAL *values;
-    const void *columns;            /* NULL: all of them */
-    int wide;                       /* columns are 64 bits */
-    ptrdiff_t count;
-} linear_row;
-
-INLINE ptrdiff_t whole_number(const void *array, int wide, ptrdiff_t i)
-{
-    return wide ? (ptrdiff_t)((const int64_t *)array)[i] : (ptrdiff_t)((const int32_t *)array)[i];
-}
-
-INLINE linear_row row_of(const linear_rows *rows, ptrdiff_t i)
-{
-    int wide = rows->index_bytes == 8;
-    if (rows->columns == NULL)
-        return (linear_row){(const REAL *)rows->values + i * rows->n_columns, NULL, 0, rows->n_columns};
-    ptrdiff_t first = whole_number(rows->starts, wide, i), last = whole_number(rows->starts, wide, i + 1);
-    return (linear_row){(const REAL *)rows->values + first, (const char *)rows->columns + first * rows->index_bytes, wide,
-                        last - first};
-}
-
-/* Of a row to come so many bytes of each array are asked for; what is beyond them follows by itself. */
-#define BYTES_AHEAD (16 * CACHE_LINE)
-
-INLINE void prefetch_row(const linear_rows *rows, ptrdiff_t i)
-{
-    linear_row row = row_of(rows, i);
-    prefetch((const char *)row.values, smaller(BYTES_AHEAD, row.count * (ptrdiff_t)sizeof(REAL)));
-    if (row.columns)
-        prefetch(row.columns, smaller(BYTES_AHEAD, row.count * rows->index_bytes));
-}
-
-/* Products of one row with the weights of one output, or of two, which take turns on what is loaded of the row.  Each is
- * summed in four parts, the same ones either way. */
-INLINE void multiply_dense(int n, const REAL *const *w, const REAL *x, ptrdiff_t count, REAL *product)
-{
-    VEC sums[2][4] = {{vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)},
-                      {vec_splat(0), vec_splat(0), vec_splat(0), vec_splat(0)}};
-    ptrdiff_t i = 0;
-    for (; i + 4 * LANES <= count; i += 4 * LANES)
-        for (int k = 0; k < 4; k++)
-            for (int p = 0; p < n; p++)
-                sums[p][k] += vec_load(w[p] + i + k * LANES) * vec_load(x + i + k * LANES);
-    UNROLL
-    for (int k = 0; k < 3; k++)
-        if (i + LANES <= count) {
-            for (int p = 0; p < n; p++)
-                sums[p][k] += vec_load(w[p] + i) * vec_load(x + i);
-            i += LANES;
-        }
-    if (i < count)
-        for (int p = 0; p < n; p++)
-            sums[p][3] += vec_load_part(w[p] + i, count - i) * vec_load_part(x + i, count - i);
-    for (int p = 0; p < n; p++)
-        product[p] = vec_sum((sums[p][0] + sums[p][1]) + (sums[p][2] + sums[p][3]));
-}
-
-static double dot_dense(const REAL *w, const REAL *x, ptrdiff_t count)
-{
-    REAL product[1];
-    multiply_dense(1, (const REAL *[]){w}, x, count, product);
-    return (double)product[0];
-}
-
-/* In four parts as well, so that a sum need not wait for the one before it. */
-INLINE double dot_at(const REAL *w, const linear_row *row, int wide)
-{
-    REAL sum[4] = {0};
-    ptrdiff_t j = 0;
-    for (; j + 4 <= row->count; j += 4)
-        for (int k = 0; k < 4; k++)
-            sum[k] += w[whole_number(row->columns, wide, j + k)] * row->values[j + k];
-    for (; j < row->count; j++)
-        sum[0] += w[whole_number(row->columns, wide, j)] * row->values[j];
-    return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]));
-}
-
-static double dot(const REAL *w, const linear_row *row)
-{
-    if (row->columns == NULL)
-        return dot_dense(w, row->values, row->count);
-    return row->wide ? dot_at(w, row, 1) : dot_at(w, row, 0);
-}
-
-/* The square of a row, which is the same for all outputs. */
-static double square_of_row(linear_job *job, ptrdiff_t i)
-{
-    if (job->squared_row != i) {
-        linear_row row = row_of(&job->rows, i);
-        job->square = dot_dense(row.values, row.values, row.count);
-        job->squared_row = i;
-    }
-    return job->square;
-}
-
-/* Weights ---------------------------------------------------------------------------------------------------------- */
-
-/* w <- w + by x */
-static void add_dense(REAL *restrict w, const REAL *restrict x, ptrdiff_t count, REAL by)
-{
-    ptrdiff_t i = 0;
-    for (; i + 2 * LANES <= count; i += 2 * LANES)
-        for (int k = 0; k < 2; k++)
-            vec_store(w + i + k * LANES, vec_load(w + i + k * LANES) + vec_splat(by) * vec_load(x + i + k * LANES));
-    for (; i < count; i += LANES) {
-        ptrdiff_t lanes = smaller(LANES, count - i);
-        vec_store_lanes(w + i, vec_load_lanes(w + i, lanes) + vec_splat(by) * vec_load_lanes(x + i, lanes), lanes);
-    }
-}
-
-/* The same; returns by how much the sum of the magnitudes of w has grown, if that is counted. */
-INLINE double add_at(REAL *w, const linear_row *row, int wide, int counts, REAL by)
-{
-    double growth = 0;
-    for (ptrdiff_t j = 0; j < row->count; j++) {
-        ptrdiff_t column = whole_number(row->columns, wide, j);
-        REAL old = w[column], new = old + by * row->values[j];
-        w[column] = new;
-        if (counts)
-            growth += fabs((double)new) - fabs((double)old);
-    }
-    return growth;
-}
-
-static double add_sparse(REAL *w, const linear_row *row, int counts, REAL by)
-{
-    return counts || row->wide ? add_at(w, row, row->wide, 1, by) : add_at(w, row, 0, 0, by);
-}
-
-static void add_to_mean(const linear_output *out, const linear_row *row, double change)
-{
-    REAL by = (REAL)(-out->mean_share * change);
-    if (row->columns == NULL)
-        add_dense(out->mean, row->values, row->count, by);
-    else
-        add_sparse(out->mean, row, 0, by);
-}
-
-/* The scale, and what the mean has in terms of the weights, are multiplied out. */
-static void multiply_out(linear_output *out, ptrdiff_t count)
-{
-    REAL *w = out->weight, *mean = out->mean;
-    for (ptrdiff_t i = 0; i < count && mean; i++)
-        mean[i] = (REAL)((mean[i] + out->mean_share * w[i]) / out->divisor);
-    for (ptrdiff_t i = 0; i < count; i++)
-        w[i] = (REAL)(w[i] * out->scale);
-    out->scale = out->inverse = out->divisor = 1;
-    out->mean_share = 0;
-}
-
-/* weights <- factor weights */
-static void shrink(linear_output *out, ptrdiff_t count, double factor)
-{
-    out->scale *= factor;
-    out->squares *= factor * factor;
-    out->magnitudes *= factor;
-    if (out->scale < SMALLEST_SCALE)
-        multiply_out(out, count);
-    out->inverse = 1 / out->scale;
-}
-
-/* mean <- mean + (weights - mean) / n */
-static void average(linear_output *out, double n)
-{
-    if (n > 1)
-        out->divisor /= 1 - 1 / n;
-    out->mean_share += out->divisor * out->scale / n;
-    out->mean_intercept += (out->intercept - out->mean_intercept) / n;
-}
-
-/* Of each weight what it owes to the l1 penalty, but not beyond zero: Tsuruoka, Tsujii & Ananiadou, ACL 2009. */
-INLINE VEC charged_weight(VEC w, VEC charged, REAL due, REAL inverse)
-{
-    VEC zero = vec_splat(0), down = (vec_splat(due) + charged) * vec_splat(inverse);
-    VEC up = (vec_splat(due) - charged) * vec_splat(inverse);
-    return vec_select(w > zero, vec_max(zero, w - down), vec_select(w < zero, vec_min(zero, w + up), w));
-}
-
-static void charge_dense(linear_output *out, ptrdiff_t count)
-{
-    REAL *weight = out->weight, *charged = out->charged, *mean = out->mean;
-    VEC scale = vec_splat((REAL)out->scale), share = vec_splat((REAL)out->mean_share);
-    VEC squares = vec_splat(0), magnitudes = vec_splat(0);
-    for (ptrdiff_t i = 0; i < count; i += LANES) {
-        ptrdiff_t lanes = smaller(LANES, count - i);
-        VEC old = vec_load_lanes(weight + i, lanes), q = vec_load_lanes(charged + i, lanes);
-        VEC new = charged_weight(old, q, (REAL)out->due, (REAL)out->inverse);
-        vec_store_lanes(weight + i, new, lanes);
-        vec_store_lanes(charged + i, q + scale * (new - old), lanes);
-        if (mean)
-            vec_store_lanes(mean + i, vec_load_lanes(mean + i, lanes) - share * (new - old), lanes);
-        squares += new * new;
-        magnitudes += vec_abs(new);
-    }
-    out->squares = out->scale * out->scale * (double)vec_sum(squares);
-    out->magnitudes = out->scale * (double)vec_sum(magnitudes);
-}
-
-static void charge_sparse(linear_output *out, const linear_row *row)
-{
-    REAL *weight = out->weight, *charged = out->charged, *mean = out->mean;
-    double squares = 0, magnitudes = 0;
-    for (ptrdiff_t j = 0; j < row->count; j++) {
-        ptrdiff_t column = whole_number(row->columns, row->wide, j);
-        double old = (double)weight[column], q = (double)charged[column], new = old;
-        if (old > 0)
-            new = upper(0, old - (out->due + q) * out->inverse);
-        else if (old < 0)
-            new = lower(0, old + (out->due - q) * out->inverse);
-        weight[column] = (REAL)new;
-        charged[column] = (REAL)(q + out->scale * (new - old));
-        if (mean)
-            mean[column] -= (REAL)(out->mean_share * (new - old));
-        squares += (new - old) * (new + old);
-        magnitudes += fabs(new) - fabs(old);
-    }
-    out->squares += out->scale * out->scale * squares;
-    out->magnitudes += out->scale * magnitudes;
-}
-
-/* Steps ------------------------------------------------------------------------------------------------------------ */
-
-/* Most jobs are SIMPLE: of an elementwise loss, a step down its gradient for each row, neither l1 nor means.  Of what a
- * row takes then, half would be spent on asking what is wanted.  So everything from here on is compiled twice, once for
- * jobs of which that is known. */
-INLINE int is_simple(const linear_job *job)
-{
-    return job->batch_size == 1 && job->loss.elementwise && job->step == GRADIENT_STEP && job->l1 == 0 && job->average_from == 0;
-}
-
-INLINE REAL target_of(const linear_job *job, const linear_output *out, ptrdiff_t i)
-{
-    if (job->rows.labels == NULL)
-        return ((const REAL *)job->rows.targets)[i];
-    /* Whose label it is cannot be foreseen: no branch depends on it. */
-    const REAL sides[] = {(REAL)job->other_target, 1};
-    return sides[job->rows.labels[i] == out->label];
-}
-
-/* Of all outputs for one row, without intercepts. */
-INLINE void multiply_row(const linear_job *job, const linear_row *row, double *product)
-{
-    ptrdiff_t k = 0;
-    for (; row->columns == NULL && k + 2 <= job->n_outputs; k += 2) {
-        const linear_output *first = job->outputs[k], *second = job->outputs[k + 1];
-        REAL pair[2];
-        multiply_dense(2, (const REAL *[]){first->weight, second->weight}, row->values, row->count, pair);
-        product[k] = first->scale * (double)pair[0];
-        product[k + 1] = second->scale * (double)pair[1];
-    }
-    for (; k < job->n_outputs; k++)
-        product[k] = job->outputs[k]->scale * dot(job->outputs[k]->weight, row);
-}
-
-INLINE void score_rows(const linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
-{
-    REAL *score = job->score, *target = job->target;
-    for (ptrdiff_t i = 0; i < n; i++, score += job->n_outputs, target += job->n_outputs) {
-        linear_row row = row_of(&job->rows, batch[i]);
-        multiply_row(job, &row, job->product);
-        for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
-            score[k] = (REAL)(job->product[k] + job->outputs[k]->intercept);
-            target[k] = target_of(job, job->outputs[k], batch[i]);
-        }
-    }
-}
-
-/* A loss over rows wants them in panels; its value is counted with the first output. */
-static void losses_over_rows(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n)
-{
-    REAL *score = job->score, *value = job->value, *gradient = job->gradient;
-    scored_rows scored = {.score = &job->row_score, .target = &job->row_target, .row_weights = job->row_weights,
-                          .row_scale = job->row_scale, .row_sums = job->row_sums, .losses = job->row_losses,
-                          .delta = &job->row_delta, .count = n};
-    for (ptrdiff_t i = 0; i < n; i++) {
-        job->row_labels[i] = job->rows.labels[batch[i]];
-        for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-            *element(&job->row_score, i, k) = score[i * job->n_outputs + k];
-    }
-    loss_gradient(&job->loss, &scored, 0, n);
-    for (ptrdiff_t i = 0; i < n; i++)
-        for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
-            value[i * job->n_outputs + k] = k == 0 ? (REAL)job->row_losses[i] : 0;
-            gradient[i * job->n_outputs + k] = *element(&job->row_delta, i, k);
-        }
-}
-
-/* Whole vectors, which the buffers have room for: what one load takes up, one store has to have left. */
-INLINE void loss_of_batch(linear_job *job, const ptrdiff_t *batch, ptrdiff_t n, int simple)
-{
-    void *arrays[] = {job->score, job->target, job->value, job->gradient};
-    ptrdiff_t count = n * job->n_outputs;
-    if (!simple && job->loss.elementwise == NULL) {
-        losses_over_rows(job, batch, n);
-        return;
-    }
-    if (count == 1) {
-        vec_store(job->score, vec_splat(*(REAL *)job->score));
-        vec_store(job->target, vec_splat(*(REAL *)job->target));
-    }
-    job->loss.elementwise(arrays, ceil_divide(count, LANES) * LANES, job->loss.scalars);
-}
-
-INLINE double weight_of_row(const linear_job *job, const linear_output *out, ptrdiff_t i, ptrdiff_t at, int simple)
-{
-    double weight = job->rows.weights ? job->rows.weights[i] : 1;
-    if (simple || job->loss.elementwise)
-        return weight * (((REAL *)job->target)[at] > 0 ? out->positive : out->negative);
-    return weight * job->outputs[job->rows.labels[i]]->positive;
-}
-
-/* What the weighted sum over a batch is divided by: a single row counts as much as it weighs. */
-INLINE double divisor_of_batch(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
-{
-    double sum = 0;
-    if (simple || job->batch_size == 1)
-        return 1;
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum += weight_of_row(job, job->outputs[k], batch[i], i * job->n_outputs + k, simple);
-    return sum;
-}
-
-/* How much of row i the weights of an output get, for a step of that length.  Everything but the slope is known before the row
- * is scored, and multiplied first. */
-INLINE double share_of_row(linear_job *job, ptrdiff_t i, ptrdiff_t at, double rate, double weight, int simple)
-{
-    double loss = (double)((REAL *)job->value)[at], slope = (double)((REAL *)job->gradient)[at], length;
-    if (simple || job->step == GRADIENT_STEP)
-        return -rate * weight * upper(-STEEPEST, lower(STEEPEST, slope));
-    if (job->step == PASSIVE_AGGRESSIVE_1)
-        length = square_of_row(job, i) > 0 ? lower(rate, loss / square_of_row(job, i)) : 0;
-    else
-        length = loss / (square_of_row(job, i) + 0.5 / rate);
-    return weight * (slope < 0 ? length : -length);
-}
-
-/* weights <- weights + factor x, of output k and row i */
-INLINE void add_row(linear_job *job, ptrdiff_t k, ptrdiff_t i, double factor, int simple)
-{
-    linear_output *out = job->outputs[k];
-    linear_row row = row_of(&job->rows, i);
-    double by = factor * out->inverse;
-    if (job->l2 > 0) {
-        double product = simple || job->batch_size == 1 ? job->product[k] : out->scale * dot(out->weight, &row);
-        out->squares += factor * (2 * product + factor * square_of_row(job, i));
-    }
-    if (row.columns == NULL)
-        add_dense(out->weight, row.values, row.count, (REAL)by);
-    else
-        out->magnitudes += out->scale * add_sparse(out->weight, &row, job->l1 > 0, (REAL)by);
-    out->intercept += job->intercept_share * factor;
-    if (!simple && out->mean && out->mean_share != 0)
-        add_to_mean(out, &row, by);
-}
-
-INLINE void add_batch(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, double rate, int simple)
-{
-    double divisor = divisor_of_batch(job, k, batch, n, simple);
-    for (ptrdiff_t i = 0; i < n && divisor != 0; i++) {
-        ptrdiff_t at = i * job->n_outputs + k;
-        if (((REAL *)job->gradient)[at] == 0)
-            continue;
-        double weight = weight_of_row(job, job->outputs[k], batch[i], at, simple);
-        double factor = share_of_row(job, batch[i], at, rate, divisor == 1 ? weight : weight / divisor, simple);
-        if (factor != 0)
-            add_row(job, k, batch[i], factor, simple);
-    }
-}
-
-static void charge(linear_job *job, linear_output *out, const ptrdiff_t *batch, ptrdiff_t n)
-{
-    if (job->rows.columns == NULL) {
-        charge_dense(out, job->rows.n_columns);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        linear_row row = row_of(&job->rows, batch[i]);
-        charge_sparse(out, &row);
-    }
-}
-
-INLINE void update_output(linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step, int simple)
-{
-    linear_output *out = job->outputs[k];
-    double rate = out->pace * job->rates[step], t = job->steps_before + (double)step + 1;
-    if (job->l2 > 0) {
-        double left = upper(0, 1 - rate * job->l2);
-        shrink(out, job->rows.n_columns, left);
-        job->product[k] *= left;
-    }
-    add_batch(job, k, batch, n, rate, simple);
-    if (!simple && job->average_from > 0 && t >= job->average_from)
-        average(out, t - job->average_from + 1);
-    if (!simple && job->l1 > 0) {
-        out->due += job->l1 * rate;
-        charge(job, out, batch, n);
-    }
-}
-
-/* The mean loss of a batch, as many times as it has rows; that of a single row does not depend on its weight. */
-INLINE double loss_of_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
-{
-    double sum = 0, divisor = divisor_of_batch(job, k, batch, n, simple);
-    if (simple || job->batch_size == 1)
-        return (double)((REAL *)job->value)[k];
-    for (ptrdiff_t i = 0; i < n; i++) {
-        ptrdiff_t at = i * job->n_outputs + k;
-        double weight = weight_of_row(job, job->outputs[k], batch[i], at, simple);
-        /* The loss of a row without weight may be infinite. */
-        sum += weight != 0 ? weight * (double)((REAL *)job->value)[at] : 0;
-    }
-    return divisor > 0 ? (double)n * sum / divisor : 0;
-}
-
-INLINE void account_output(const linear_job *job, ptrdiff_t k, const ptrdiff_t *batch, ptrdiff_t n, int simple)
-{
-    linear_output *out = job->outputs[k], *counted = simple || job->loss.elementwise ? out : job->outputs[0];
-    double penalty = 0.5 * job->l2 * out->squares + job->l1 * out->magnitudes;
-    counted->objective += (simple || job->step == GRADIENT_STEP ? (double)n * penalty : 0);
-    out->objective += loss_of_output(job, k, batch, n, simple);
-}
+#include "linear_step.h"
+#include "lookahead.h"
 
 /* Epochs ----------------------------------------------------------------------------------------------------------- */
 
@@ -479,9 +42,12 @@ static void begin_linear_epoch(linear_job *job)
     }
     if (job->permutation == NULL)
         return;
+    /* By names of their own, lest each number that is stored might be one of these pointers. */
+    ptrdiff_t *spare = job->spare;
+    const ptrdiff_t *order = job->order, *permutation = job->permutation;
     for (ptrdiff_t i = 0; i < job->n_rows; i++)
-        job->spare[i] = job->order[job->permutation[i]];
-    memcpy(job->order, job->spare, (size_t)job->n_rows * sizeof *job->order);
+        spare[i] = order[permutation[i]];
+    memcpy(job->order, spare, (size_t)job->n_rows * sizeof *spare);
 }
 
 static int weights_are_finite(const linear_output *out, ptrdiff_t count)
@@ -516,37 +82,63 @@ static int end_linear_epoch(linear_job *job)
 /* Rows of fewer bytes altogether stay in the L2 cache, and are not asked for. */
 #define CACHED_ROWS (1 << 18)
 
-INLINE void descend_rows(linear_job *job, int simple)
+static int asks_for_rows(const linear_job *job)
 {
-    const linear_rows *rows = &job->rows;
-    int asks = rows->columns || job->n_rows * rows->n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS, over = 0;
-    ptrdiff_t step = 0, size = simple ? 1 : job->batch_size;
-    for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
-        begin_linear_epoch(job);
-        for (ptrdiff_t first = 0; first < job->n_rows; first += size, step++) {
-            const ptrdiff_t *batch = job->order + first;
-            ptrdiff_t n = simple ? 1 : smaller(size, job->n_rows - first), ahead = first + ROWS_AHEAD * size;
-            for (ptrdiff_t i = ahead; asks && i < smaller(ahead + size, job->n_rows); i++)
-                prefetch_row(rows, job->order[i]);
-            score_rows(job, batch, n);
-            loss_of_batch(job, batch, n, simple);
-            for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-                account_output(job, k, batch, n, simple);
-            for (ptrdiff_t k = 0; k < job->n_outputs; k++)
-                update_output(job, k, batch, n, step, simple);
-        }
-        over = end_linear_epoch(job);
+    return job->rows.columns || job->n_rows * job->rows.n_columns * (ptrdiff_t)sizeof(REAL) > CACHED_ROWS;
+}
+
+INLINE void ask_for_rows(const linear_job *job, ptrdiff_t first, ptrdiff_t n)
+{
+    for (ptrdiff_t i = first; i < smaller(first + n, job->n_rows); i++)
+        prefetch_row(&job->rows, job->order[i]);
+}
+
+INLINE void step_batch_by_batch(linear_job *job, ptrdiff_t first, ptrdiff_t last, ptrdiff_t step, int asks, int simple)
+{
+    ptrdiff_t size = simple ? 1 : job->batch_size;
+    for (; first < last; first += size, step++) {
+        if (asks)
+            ask_for_rows(job, first + ROWS_AHEAD * size, size);
+        step_by_batch(job, job->order + first, smaller(size, last - first), step, simple);
+    }
+}
+
+static void epoch_by_batches(linear_job *job, ptrdiff_t step, int asks)
+{
+    step_batch_by_batch(job, 0, job->n_rows, step, asks, 0);
+}
+
+/* Row by row, unless so few rows of the block before had a slope that it is worth to look ahead. */
+static void epoch_by_rows(linear_job *job, ptrdiff_t step, int asks, rows_ahead *ahead)
+{
+    ptrdiff_t block = rows_of_block(&job->rows);
+    for (ptrdiff_t first = 0; first < job->n_rows; first += block) {
+        ptrdiff_t last = smaller(first + block, job->n_rows);
+        job->n_sloping = 0;
+        if (ahead->is_worth) {
+            if (asks)
+                ask_for_rows(job, last, block);
+            step_by_block(job, job->order + first, last - first, step + first, ahead);
+        } else
+            step_batch_by_batch(job, first, last, step + first, asks, 1);
+        ahead->is_worth = can_look_ahead(&job->rows) && SELDOM * job->n_sloping < (last - first) * job->n_outputs;
     }
 }
 
 static void train_linear(linear_job *job)
 {
     uint64_t before = engine_enter();
-    job->squared_row = -1;
-    if (is_simple(job))
-        descend_rows(job, 1);
-    else
-        descend_rows(job, 0);
+    int asks = asks_for_rows(job), over = 0;
+    ptrdiff_t steps = ceil_divide(job->n_rows, job->batch_size);
+    rows_ahead ahead = {0};
+    for (job->done = 0; job->done < job->n_epochs && !over; job->done++) {
+        begin_linear_epoch(job);
+        if (is_simple(job))
+            epoch_by_rows(job, job->done * steps, asks, &ahead);
+        else
+            epoch_by_batches(job, job->done * steps, asks);
+        over = end_linear_epoch(job);
+    }
     for (ptrdiff_t k = 0; k < job->n_outputs; k++)
         multiply_out(job->outputs[k], job->rows.n_columns);
     engine_leave(before);

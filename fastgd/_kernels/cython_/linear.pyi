@@ -41,4 +41,5 @@ class LinearDescent:
         n_epochs: int,
         tol: float,
         patience: int,
+        watched: bool = True,
     ) -> tuple[int, int, Array]: ...

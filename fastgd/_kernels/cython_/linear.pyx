@@ -6,11 +6,12 @@ import threading
 
 import numpy as np
 
+from cpython.buffer cimport Py_buffer, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
 from .arrays cimport Panels, plan_of_loss, scalars_of, table_for
-from .engine cimport kernel_table, linear_job, linear_output
+from .engine cimport FASTGD_ALIGNMENT, kernel_table, linear_job, linear_output
 
 
 def xorshift_permutation(Py_ssize_t n, seed):
@@ -30,7 +31,25 @@ def xorshift_permutation(Py_ssize_t n, seed):
 
 
 cdef void *_address(array) except? NULL:
-    return NULL if array is None else <void *><size_t>array.ctypes.data
+    """Where an array is that is held as long as this is used."""
+    cdef Py_buffer buffer
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &buffer, PyBUF_FULL_RO)
+    PyBuffer_Release(&buffer)
+    return buffer.buf
+
+
+def _whole_vectors(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t width, dtype):
+    """Zeros (n_rows, n_columns or more): a row is a number of whole vectors, and begins where one may.
+
+    What a step stores, the next one loads: of the part of a vector it would have to wait until that is in the cache
+    (a quarter of a step of 30 columns).
+    """
+    cdef Py_ssize_t columns = (n_columns + width - 1) // width * width
+    memory = np.zeros(n_rows * columns + FASTGD_ALIGNMENT // dtype.itemsize, dtype)
+    first = -<size_t>_address(memory) % FASTGD_ALIGNMENT // dtype.itemsize
+    return memory[first:first + n_rows * columns].reshape(n_rows, columns)
 
 
 cdef class LinearDescent:
@@ -41,7 +60,8 @@ cdef class LinearDescent:
     cdef linear_output *outputs
     cdef linear_output **active
     cdef Py_ssize_t n_outputs
-    cdef object held, b, mean_b, lock
+    cdef object held, W, b, mean_b, lock
+    cdef object copied                  # arrays of the caller's, each with what is learnt in its place
     cdef readonly object best, n_worse, pace
     cdef Panels score, delta
 
@@ -61,13 +81,19 @@ cdef class LinearDescent:
                  mean_W=None, mean_b=None):
         dtype = W.dtype
         self.table, self.lock = table_for(dtype), threading.Lock()
-        self.b, self.mean_b = b, mean_b
+        self.W, self.b, self.mean_b = W, b, mean_b
         self.best, self.n_worse, self.pace = np.full(len(W), np.inf), np.zeros(len(W), np.intp), np.ones(len(W))
-        charged = np.zeros_like(W) if l1 > 0 else None
-        buffers = [np.zeros(batch_size * len(W) + self.table.panel_width, dtype) for _ in range(4)]
+        weight, mean, charged = W, mean_W, np.zeros_like(W) if l1 > 0 else None
+        if isinstance(X, np.ndarray):
+            weight, mean, charged = [
+                None if rows is None else _whole_vectors(len(W), W.shape[1], self.table.panel_width, dtype)
+                for rows in (W, mean, charged)
+            ]
+        self.copied = [(given, own[:, :W.shape[1]]) for given, own in ((W, weight), (mean_W, mean)) if given is not own]
+        buffers = _whole_vectors(4, batch_size * len(W), self.table.panel_width, dtype)
         scalars, product = scalars_of(loss, dtype, len(W)), np.empty(len(W))
-        spare = np.empty(X.shape[0], np.intp)
-        self.held = [X, targets, weights, W, mean_W, charged, buffers, scalars, product, spare]
+        spare, squares = np.empty(X.shape[0], np.intp), np.zeros(X.shape[0])
+        self.held = [X, targets, weights, weight, mean, charged, buffers, scalars, product, spare, squares]
         self._take_rows(X, targets, weights)
         self.job.spare = <Py_ssize_t *>_address(spare)
         self.job.batch_size, self.job.step = batch_size, step
@@ -75,18 +101,18 @@ cdef class LinearDescent:
         self.job.average_from, self.job.other_target = average_from, other_target
         self.job.score, self.job.target = _address(buffers[0]), _address(buffers[1])
         self.job.value, self.job.gradient = _address(buffers[2]), _address(buffers[3])
-        self.job.product = <double *>_address(product)
+        self.job.product, self.job.squares = <double *>_address(product), <double *>_address(squares)
         self.job.loss = plan_of_loss(self.table, loss)
         self.job.loss.scalars = _address(scalars)
         if loss.rowwise:
             self._make_panels(dtype, len(W))
         for k in range(self.n_outputs):
-            self.outputs[k].weight = _address(W[k])
-            self.outputs[k].mean = _address(None if mean_W is None else mean_W[k])
+            self.outputs[k].weight = _address(weight[k])
+            self.outputs[k].mean = _address(None if mean is None else mean[k])
             self.outputs[k].charged = _address(None if charged is None else charged[k])
             self.outputs[k].label = labels[k]
             self.outputs[k].negative, self.outputs[k].positive = class_weights[k]
-            self.outputs[k].scale = self.outputs[k].inverse = self.outputs[k].divisor = 1.0
+            self.outputs[k].scale = self.outputs[k].divisor = 1.0
 
     cdef object _take_rows(self, X, targets, weights):
         self.job.rows.n_columns = X.shape[1]
@@ -114,22 +140,24 @@ cdef class LinearDescent:
         self.job.row_scale, self.job.row_sums = _address(scale), _address(sums)
 
     def run(self, order, permutation, rates, *, Py_ssize_t steps_before, active, Py_ssize_t n_epochs, double tol,
-            Py_ssize_t patience):
+            Py_ssize_t patience, bint watched=True):
         """Some epochs, until an output of the active ones has not improved for `patience` of them; see `Backend`."""
         cdef Py_ssize_t k, n = 0
         cdef double[::1] b = self.b, best = self.best, mean_b
         cdef Py_ssize_t[::1] n_worse = self.n_worse
         cdef const unsigned char[::1] chosen = active
-        objectives = np.empty(self.n_outputs)
+        objectives = np.full(self.n_outputs, np.nan)
         cdef double[::1] objective = objectives
+        watched |= patience > 0
         with self.lock:
             for k in range(self.n_outputs):
                 if not chosen[k]:
                     continue
                 self.active[n] = &self.outputs[k]
                 n += 1
-                W = self.held[3][k]
-                self.outputs[k].squares, self.outputs[k].magnitudes = float(W @ W), float(np.abs(W).sum())
+                if watched:
+                    W = self.W[k]
+                    self.outputs[k].squares, self.outputs[k].magnitudes = float(W @ W), float(np.abs(W).sum())
                 self.outputs[k].intercept, self.outputs[k].pace = b[k], self.pace[k]
                 self.outputs[k].best, self.outputs[k].n_worse = best[k], n_worse[k]
                 if self.mean_b is not None:
@@ -140,14 +168,19 @@ cdef class LinearDescent:
             self.job.permutation = <const Py_ssize_t *>_address(permutation)
             self.job.rates = <const double *>_address(rates)
             self.job.steps_before, self.job.n_epochs = steps_before, n_epochs
-            self.job.tol, self.job.patience, self.job.status = tol, patience, 0
+            self.job.tol, self.job.patience, self.job.watched, self.job.status = tol, patience, watched, 0
+            for given, own in self.copied:
+                own[...] = given
             with nogil:
                 self.table.train_linear(&self.job)
+            for given, own in self.copied:
+                given[...] = own
             for k in range(self.n_outputs):
                 if not chosen[k]:
                     continue
                 b[k], best[k], n_worse[k] = self.outputs[k].intercept, self.outputs[k].best, self.outputs[k].n_worse
-                objective[k] = self.outputs[k].objective / len(order)
+                if watched:
+                    objective[k] = self.outputs[k].objective / len(order)
                 if self.mean_b is not None:
                     mean_b[k] = self.outputs[k].mean_intercept
         return self.job.done, self.job.status, objectives

@@ -28,6 +28,7 @@
 #define ALIGNED __attribute__((aligned(FASTGD_ALIGNMENT)))
 
 INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+INLINE ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 INLINE ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
 INLINE ptrdiff_t width_of_panel(const matrix *m, ptrdiff_t panel)

@@ -226,6 +226,27 @@ INLINE REAL vec_sum(VEC v)
     return v[0];
 }
 
+/* In lane i the sum over v[i], of so many vectors as there are lanes: added in the order of vec_sum, but two at a time. */
+#define FOLD(v, half, ROTATE) \
+    for (ptrdiff_t i = 0; i < (half); i++) { \
+        MASK second = (lane_numbers() & mask_splat(half)) != mask_splat(0); \
+        v[i] = vec_select(second, v[i + (half)], v[i]) + ROTATE(vec_select(second, v[i], v[i + (half)])); \
+    }
+INLINE VEC vec_sums(VEC *v)
+{
+#if defined(ROTATE_16)
+    FOLD(v, 8, ROTATE_16)
+#endif
+#if defined(ROTATE_8)
+    FOLD(v, 4, ROTATE_8)
+#endif
+#if defined(ROTATE_4)
+    FOLD(v, 2, ROTATE_4)
+#endif
+    FOLD(v, 1, ROTATE_2)
+    return v[0];
+}
+
 INLINE REAL vec_largest(VEC v)
 {
     REDUCE(v, vec_max, LANES)

@@ -131,6 +131,7 @@ class LinearDescent:
         n_epochs: int,
         tol: float,
         patience: int,
+        watched: bool = True,
     ) -> tuple[int, int, Array]:
         """Some epochs, until an output of the active ones has not improved for `patience` of them."""
         chosen, objectives = np.flatnonzero(active).tolist(), np.empty(len(self.W))
