@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
     # Rows that are not learnt from, and their y as the user has it.
     Watched = tuple[Samples, Any]
+
+# Initial weights; they are drawn as float64, so these take 256 kB.
+DRAWN_AT_A_TIME = 1 << 15
 
 # scikit-learn's names of links.
 OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}
@@ -278,20 +282,29 @@ class Multilayer(
             **described,
         ).build(n_features)
         weights, places = model.get_weights(), self._places(model)
-        drawn = self._initial_weights([n_features, *self._units(), layers[-1].units])
+        drawn = self._initial_weights([n_features, *self._units(), layers[-1].units], dtype)
         for k, W, b in zip(places, drawn[::2], drawn[1::2], strict=True):
             weights[k : k + 2] = W, b
         model.set_weights(weights)
         return model
 
-    def _initial_weights(self, widths: list[int]) -> list[Array]:
+    def _initial_weights(self, widths: list[int], dtype: Any = np.float64) -> list[Array]:
         """Uniform by Glorot & Bengio 2010, biases too."""
         factor = 2.0 if self.activation == "logistic" else 6.0
         weights = []
         for n_in, n_out in zip(widths, widths[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
-            weights += [self._random_state.uniform(-bound, bound, shape) for shape in ((n_in, n_out), n_out)]
+            weights += [self._drawn(bound, shape, dtype) for shape in ((n_in, n_out), (n_out,))]
         return weights
+
+    def _drawn(self, bound: float, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Uniform on ±bound: the numbers of a single call, which are cast while they are in the cache."""
+        drawn = np.empty(shape, dtype)
+        rows = -(-DRAWN_AT_A_TIME // math.prod(shape[1:]))
+        for first in range(0, len(drawn), rows):
+            piece = drawn[first : first + rows]
+            piece[:] = self._random_state.uniform(-bound, bound, piece.shape)
+        return drawn
 
     # ---------------------------------------------------------------------------------------------------- training
     @_fit_context(prefer_skip_nested_validation=True)
