@@ -44,10 +44,12 @@ def run():
 def draw_accuracies(path, accuracies):
     """Write both curves, as means over twenty blocks, as a picture."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(title="A boundary that turns", xlabel="block", ylabel="accuracy on new rows")
+    axes = figure.add_subplot(
+        title="A boundary that turns", xlabel="block", ylabel="accuracy on new rows, mean of 20 blocks"
+    )
     for name, curve in zip(("goes on learning", "stopped"), accuracies, strict=True):
         axes.plot(np.arange(20, len(curve) + 1), np.convolve(curve, np.full(20, 1 / 20), "valid"), label=name)
-    axes.axvline(STOPPED_AFTER, color="0.7", linewidth=1)
+    axes.axvline(STOPPED_AFTER, color="0.7", linewidth=1, label="where it stops")
     axes.legend()
     figure.savefig(path, dpi=100)
 

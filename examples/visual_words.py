@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 import fastgd as fg
 
-PATCH, N_WORDS, PARTS = 4, 100, 2
+PATCH, N_WORDS = 4, 100
 
 
 def patches_of(pictures):

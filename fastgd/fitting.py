@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -101,8 +102,8 @@ class Fit:
             return model._evaluate(rows, network)["loss"]
 
         counters.unfinished = None
-        n_threads = model._team(3.0 * model._flops(rows.X))
-        return WholeRun(network, model._optimizer, rows, n_threads, loss, counters, history, told, further)
+        team = functools.partial(model._team, 3.0 * model._flops(rows.X))
+        return WholeRun(network, model._optimizer, rows, team, loss, counters, history, told, further)
 
     def _read_batches(self, n_rows: int) -> int:
         """Rows per step, which is all of them where the optimizer needs that."""

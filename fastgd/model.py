@@ -77,8 +77,8 @@ class Sequential:
     seed : int or None
         Decides initial weights and the order of rows; None draws one, which `seed` then tells.
     n_threads : int or None
-        The most threads to use; None: the processors that are there. Work too small to share stays on one thread,
-        and results are the same bits for any number.
+        The most threads to use; None: the processors that are there, shared with other fits that go on in the process
+        at the same time. Work too small to share stays on one thread, and results are the same bits for any number.
     backend : {"cython", "numba", "numpy"}
 
     Attributes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import refusal
-from .threads import choose
+from .threads import choose, fitting
 from .training import DeferredInterrupt, Pace, Progress, UnfinishedPass, divergence
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Passes:
                 rows = self.read(block, number)
                 if number == done + 1 and self.place.step and len(rows) != self.place.n_rows:
                     raise self._other_blocks(f"block {number} of {len(rows)} rows", f"one of {self.place.n_rows}")
-                with DeferredInterrupt() as interrupt:
+                with fitting(), DeferredInterrupt() as interrupt:
                     self._learn(rows, number, interrupt)
                 if self.hooks.stopped:
                     # After the last block, which is known only when there is none left, the pass is at its end.

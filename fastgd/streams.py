@@ -137,9 +137,21 @@ class ParquetFolder:
 
 
 def is_stream(X: Any, y: Any) -> bool:
-    """Whether X gives blocks, where no y was passed: a function or an iterable that is no array itself."""
-    is_array = hasattr(X, "__array__") or hasattr(X, "__dlpack__") or is_sparse(X)
-    return y is None and not is_array and (callable(X) or isinstance(X, Iterable)) and not isinstance(X, (str, bytes))
+    """Whether X gives blocks, where no y was passed: a function or an iterable that is no array itself.
+
+    Raises
+    ------
+    TypeError
+        If y was passed, too.
+    """
+    if hasattr(X, "__array__") or hasattr(X, "__dlpack__") or is_sparse(X):
+        return False
+    if y is not None:
+        if callable(X) or isinstance(X, (Iterator, ParquetFolder)):
+            got, expected = f"a {type(y).__name__} beside blocks", "None: each block is a tuple (X, y)"
+            raise TypeError(refusal("y", got, expected, "yield the y of each block with it"))
+        return False
+    return (callable(X) or isinstance(X, Iterable)) and not isinstance(X, (str, bytes))
 
 
 @dataclass(frozen=True)
@@ -194,8 +206,10 @@ class Blocks:
             raise ValueError(refusal("X", "no blocks", "at least one block (X, y)", remedy))
 
     def _begin(self, order: Callable[[int], Array] | None) -> Iterator[Any]:
-        if order is not None and hasattr(self.source, "in_order"):
-            return iter(self.source.in_order(order))
+        in_order = getattr(self.source, "in_order", None)
+        # A DataLoader of PyTorch's has an attribute of that name, which is none.
+        if order is not None and callable(in_order):
+            return iter(in_order(order))
         return iter(self.source() if callable(self.source) else self.source)
 
 

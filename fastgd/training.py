@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from .errors import DivergenceError
-from .threads import choose
+from .threads import choose, fitting
 
 if TYPE_CHECKING:
     from ._kernels import Array, Network
@@ -358,7 +358,7 @@ class Run:
         """
         remaining = n_epochs * self.steps_per_epoch - self.step
         first = True
-        with DeferredInterrupt() as interrupt:
+        with fitting(), DeferredInterrupt() as interrupt:
             while remaining > 0 and not self.hooks.stopped:
                 if first or not self.step:
                     self.hooks.epoch_begins(self.counters.epochs + 1)
@@ -451,14 +451,14 @@ class Run:
 class WholeRun:
     """One `fit` by a method that asks for the loss over all rows where it wants; an iteration is an epoch.
 
-    `loss` gives the loss with the network's present weights. Whatever ends the run, the network has the weights of the
-    last finished iteration.
+    `loss` gives the loss with the network's present weights, `n_threads` the threads for its gradient. Whatever ends
+    the run, the network has the weights of the last finished iteration.
     """
 
     network: Network
     method: Method
     rows: Rows
-    n_threads: int
+    n_threads: Callable[[], int]
     loss: Callable[[], float]
     counters: Counters
     history: History
@@ -490,7 +490,8 @@ class WholeRun:
         self.hooks.epoch_begins(self.counters.epochs + 1)
         self.hooks.batch_begins(0)
         try:
-            self.method.run(self, self.accepted, n_epochs, tol, self._finished, self.counters.optimizer_steps)
+            with fitting():
+                self.method.run(self, self.accepted, n_epochs, tol, self._finished, self.counters.optimizer_steps)
         finally:
             self._set(self.accepted)
 
@@ -502,7 +503,7 @@ class WholeRun:
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         """The loss and its gradient."""
         self._set(x)
-        rows, n_threads = self.rows, self.n_threads
+        rows, n_threads = self.rows, self.n_threads()
         # No layer draws anything, so that seed and step do not matter.
         loss, gradients = self.network.loss_and_gradients(
             rows.X, rows.targets, rows.weights, seed=0, steps_before=0, n_threads=n_threads

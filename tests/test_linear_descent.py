@@ -120,6 +120,25 @@ def test_what_is_not_finite_is_told(backend):
     assert (done, status) == (1, 2)
 
 
+@pytest.mark.parametrize("kind", ["dense", "csr"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_loss_of_a_row_without_weight_may_be_infinite(backend, kind):
+    """It has no part in the objective, nor in the steps, which stay those of the other rows."""
+    draw = np.random.default_rng(0)
+    X, targets, weights = draw.uniform(0, 1, (12, 3)), draw.uniform(0, 2, 12), np.ones(12)
+    results = []
+    # Whatever the sign of the weights, one of the two predicts more than a number holds.
+    for far in (1.0, 1e4, -1e4):
+        X[5], weights[5] = far, 0.0
+        given = X if kind == "dense" else pytest.importorskip("scipy.sparse").csr_matrix(X)
+        case = {"loss": "poisson", "batch_size": 4, "other_target": 0.0}
+        results.append(trained(backend, given, targets, weights, np.zeros(1, np.intp), np.float64, **case))
+    for expected, *found in zip(*results, strict=True):
+        assert np.isfinite(expected).all()
+        for each in found:
+            np.testing.assert_array_equal(each, expected)
+
+
 @each_compiled
 @pytest.mark.parametrize("n", [1, 2, 1000])
 def test_the_order_is_the_same_everywhere(n, backend):

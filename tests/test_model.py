@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -388,6 +391,67 @@ def test_threads_are_as_many_as_the_work_is_worth(monkeypatch):
     assert threads.choose(9, 0.0, 0.0) == 1
     assert threads.choose(9, 100 * step, 100 * call) == 9
     assert threads.choose(1, 100 * step, 100 * call) == 1
+
+
+def test_fits_at_the_same_time_share_the_processors(monkeypatch):
+    """As long as they last, unless a number is asked for; whoever does not fit counts as one more."""
+    monkeypatch.setenv("FASTGD_NUM_THREADS", "6")
+    much = 1e6 * threads.FLOPS_OF_CALL
+    with ThreadPoolExecutor(3) as pool:
+        others = [threads.fitting() for _ in range(2)]
+        hold, held = threading.Event(), threading.Barrier(3)
+
+        def fit(other):
+            with other, threads.fitting():
+                held.wait(60)
+                hold.wait(60)
+                return threads.choose(None, much, much), threads.choose(5, much, much)
+
+        jobs = [pool.submit(fit, other) for other in others]
+        held.wait(60)
+        assert threads.choose(None, much, much) == 2
+        with threads.fitting():
+            assert threads.choose(None, much, much) == 2
+            hold.set()
+            assert {job.result()[1] for job in jobs} == {5}
+            assert {job.result()[0] for job in jobs} <= {2, 3}
+            assert threads.choose(None, much, much) == 6
+    with pytest.raises(KeyError), threads.fitting():
+        raise KeyError
+    assert threads.choose(None, much, much) == 6
+
+
+class Sharers(fg.callbacks.Callback):
+    """Who fits while a fit goes on."""
+
+    def on_train_batch_end(self, batch, logs):
+        self.sharers = set(threads._fitting)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_fit_says_that_it_is_one(optimizer, blocks):
+    """Of any kind, and no longer when it is over."""
+    if blocks and optimizer == "lbfgs":
+        pytest.skip("needs all rows at once")
+    if optimizer == "lbfgs":
+        pytest.importorskip("scipy")
+    X, y = rows()
+    seen = Sharers()
+    classifier(optimizer=optimizer).fit(*(([(X, y)],) if blocks else (X, y)), epochs=2, callbacks=[seen])
+    assert seen.sharers == {threading.get_ident()}
+    assert not threads._fitting
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_shares_with_nobody():
+    """Threads of the parent's do not live there."""
+    with threads.fitting():
+        child = os.fork()
+        if not child:
+            os._exit(len(threads._fitting))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(threads._fitting) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- showing

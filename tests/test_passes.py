@@ -343,6 +343,20 @@ def test_parts_come_in_another_order_each_epoch():
     assert source.orders == [[0, 1, 2]] * 2
 
 
+def test_an_attribute_that_is_no_method_gives_no_order():
+    """A DataLoader of PyTorch's has one of that name, and yields lists."""
+
+    class Loader(list):
+        in_order = True
+
+    same = Loader(list(block) for block in blocks())
+    by_loader, by_list = classifier(), classifier()
+    by_loader.fit(same, epochs=2)
+    by_list.fit(list(blocks()), epochs=2)
+    for a, b in zip(by_loader.get_weights(), by_list.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_parts_go_on_from_any_batch(tmp_path):
     fit = lambda model, **given: model.fit(Parts(), **dict(epochs=3, batch_size=8) | given)  # noqa: E731
     for steps in (2, STEPS, STEPS + 5):

@@ -58,6 +58,34 @@ def test_it_goes_on_from_where_it_stands():
     assert scores[-1] > scores[0]
 
 
+def test_rows_have_weights():
+    """Those without one have no part in what is learnt, in a fit or block by block, nor in the score."""
+    X, _ = digits()
+    weights = np.repeat([1.0, 0.0], 200)
+    settings = {"solver": "lbfgs", "max_iter": 20, "random_state": 0}
+    some = MLPAutoencoder(4, (16,), **settings).fit(X[:200])
+    weighted = MLPAutoencoder(4, (16,), **settings).fit(X, sample_weight=weights)
+    np.testing.assert_allclose(weighted.reconstruct(X), some.reconstruct(X), rtol=0, atol=1e-6)
+    assert weighted.score(X, sample_weight=weights) == pytest.approx(weighted.score(X[:200]), rel=1e-12)
+    stream = MLPAutoencoder(4, (16,), random_state=0).partial_fit(X, sample_weight=weights)
+    assert stream.regressor_.loss_ != MLPAutoencoder(4, (16,), random_state=0).partial_fit(X).regressor_.loss_
+    with pytest.raises(ValueError, match="^sample_weight: got -1.0"):
+        stream.fit(X, sample_weight=-weights)
+
+
+def test_data_that_are_refused_change_nothing():
+    """Nor do parameters that do not suit the network there is."""
+    X, _ = digits()
+    autoencoder = MLPAutoencoder(4, (16,), random_state=0, max_iter=3).fit(X)
+    autoencoder.set_params(n_components=3)
+    before = pickle.dumps(autoencoder)
+    with pytest.raises(ValueError, match="NaN"):
+        autoencoder.fit(X[:, :5] * np.nan)
+    with pytest.raises(ValueError, match="parameters set since the last fit"):
+        autoencoder.partial_fit(X)
+    assert pickle.dumps(autoencoder) == before
+
+
 def test_in_a_pipeline():
     """Codes tell the digits apart; their columns have names."""
     X, y = digits()

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
 from fastgd.sklearn import linear  # noqa: E402
+from fastgd.sklearn.epochs import Epochs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -223,6 +224,26 @@ def test_an_interrupted_linear_fit_keeps_what_was_learnt(kind, monkeypatch):
     np.testing.assert_array_equal(estimator.coef_, whole.coef_)
 
 
+def test_an_interrupted_network_keeps_the_epochs_of_its_last_call(monkeypatch):
+    """As scikit-learn has it, a warning is all that is heard of Ctrl-C in a fit."""
+    segment = Epochs._segment
+
+    def interrupted(*given):
+        done = segment(*given)
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(Epochs, "_segment", interrupted)
+    estimator = ours.MLPClassifier((5,), max_iter=1000, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        estimator.fit(X, LABELS)
+    monkeypatch.undo()
+    assert 1 < estimator.n_iter_ == len(estimator.loss_curve_) <= estimator.n_iter_no_change + 1
+    whole = clone(estimator).set_params(max_iter=estimator.n_iter_).fit(X, LABELS)
+    assert whole.loss_curve_ == estimator.loss_curve_
+    np.testing.assert_array_equal(estimator.coefs_[0], whole.coefs_[0])
+
+
 # ------------------------------------------------------------------------------------------- scikit-learn's callbacks
 class Tasks:
     """A callback of scikit-learn's that keeps all it is told."""
@@ -252,6 +273,7 @@ ESTIMATORS = {
     "linear, classes": (lambda: ours.SGDClassifier(max_iter=3, tol=None, random_state=0), LABELS),
     "linear, averaged": (lambda: ours.SGDClassifier(max_iter=3, tol=None, average=100, random_state=0), LABELS),
     "linear, numbers": (lambda: ours.SGDRegressor(max_iter=3, tol=None, random_state=0), NUMBERS),
+    "codes": (lambda: ours.MLPAutoencoder(2, (4,), max_iter=3, random_state=0), None),
 }
 
 
@@ -265,7 +287,7 @@ def test_epochs_are_tasks(name, skl_callback):
     """Each ends with an estimator that predicts as if the fit had ended there."""
     make, y = ESTIMATORS[name]
     tasks = Tasks()
-    fitted = make().set_callbacks(tasks).fit(X, y, sample_weight=np.ones(len(y)))
+    fitted = make().set_callbacks(tasks).fit(X, y, sample_weight=np.ones(len(X)))
     scores = [told[3] for told in tasks.told if told[0] == "end"]
     names = [told[:3] for told in tasks.told]
     epochs = [(when, "epoch", k) for k in range(3) for when in ("begin", "end")]
@@ -273,7 +295,25 @@ def test_epochs_are_tasks(name, skl_callback):
     assert scores[-1] == scores[-2] == fitted.score(X, y)
     one = make().set_params(max_iter=1).fit(X, y)
     assert scores[0] == one.score(X, y)
-    np.testing.assert_array_equal(tasks.estimator.predict(X), fitted.predict(X))
+    ask = "transform" if y is None else "predict"
+    np.testing.assert_array_equal(getattr(tasks.estimator, ask)(X), getattr(fitted, ask)(X))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_fit_that_fails_is_torn_down(name, skl_callback):
+    """And leaves nothing of it behind."""
+    make, y = ESTIMATORS[name]
+
+    class Failing(Tasks):
+        def on_fit_task_end(self, *_, **__):
+            raise RuntimeError("no more")
+
+    tasks = Failing()
+    estimator = make().set_callbacks(tasks)
+    with pytest.raises(RuntimeError, match="no more"):
+        estimator.fit(X, y)
+    assert tasks.told[-1] == ("teardown",)
+    assert not hasattr(estimator, "_callback_fit_ctx")
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

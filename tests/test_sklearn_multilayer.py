@@ -23,6 +23,7 @@ from sklearn.utils.fixes import parse_version  # noqa: E402
 
 import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
+from fastgd.sklearn.epochs import Epochs  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -227,6 +228,56 @@ def test_weights_that_explode_are_refused_as_in_scikit_learn():
     X, y = numbers()
     with pytest.raises(ValueError, match="Solver produced non-finite parameter weights.*learning rate"):
         ours.MLPRegressor(solver="sgd", learning_rate_init=1e8).fit(X, y)
+
+
+class EachEpoch(fg.callbacks.Callback):
+    """Wants to be told of every epoch, so that each is a call into the engine; with a hand on what is done there."""
+
+    def __init__(self, act=None):
+        self.act = act
+
+    def on_epoch_end(self, epoch, logs):
+        if self.act is not None:
+            self.act(epoch)
+
+
+@pytest.mark.parametrize("dialect", ["sklearn", None])
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting != "lbfgs"])
+def test_epochs_that_nobody_watches_are_one_call(setting, dialect, monkeypatch):
+    """With the same bits, the same end, and the same numbers drawn as if each were a call."""
+    calls, run = [], Epochs.run
+
+    def noted(self, n_epochs, *more):
+        calls.append(n_epochs)
+        run(self, n_epochs, *more)
+
+    monkeypatch.setattr(Epochs, "run", noted)
+    X, y = digits()
+    settings = {"hidden_layer_sizes": (12,), "max_iter": 60, "tol": 2e-3, "n_iter_no_change": 3, "random_state": 1}
+    fits = []
+    for callbacks in ((), (EachEpoch(),)):
+        estimator = ours.MLPClassifier(**settings | SETTINGS[setting], dialect=dialect, callbacks=callbacks).fit(X, y)
+        if not estimator.early_stopping:
+            estimator.partial_fit(X, y)
+        fits.append(estimator)
+    freely, watched = fits
+    assert freely.n_iter_ == watched.n_iter_ and freely.t_ == watched.t_
+    assert freely.loss_curve_ == watched.loss_curve_
+    for a, b in zip(freely.coefs_ + freely.intercepts_, watched.coefs_ + watched.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    alone = SETTINGS[setting].keys() & {"early_stopping"} or SETTINGS[setting].get("learning_rate") == "invscaling"
+    assert (max(calls) == 1) if alone else (max(calls) > 1)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_epochs_before_a_divergence_are_on_record(watched):
+    """As many as there were, whether in one call or in several."""
+    X, y = digits()
+    solver = fg.SGD(lambda step: np.where(step > 20, 1e200, 0.01))
+    estimator = ours.MLPClassifier((4,), solver=solver, random_state=0, callbacks=[EachEpoch()] if watched else [])
+    with pytest.raises(ValueError, match="epoch 8, step 23,"):
+        estimator.fit(X, y)
+    assert len(estimator.loss_curve_) == estimator.n_iter_ == 7
 
 
 def test_a_fit_that_has_not_converged_warns():
@@ -557,11 +608,28 @@ def test_lbfgs_watches_a_validation_set_too():
     assert fitted.validation_scores_[-1] == fitted.score(X[300:], y[300:])
 
 
-def test_classes_of_a_validation_set_have_to_be_known():
-    """Rather than to be taken for others."""
+@pytest.mark.parametrize("make", [lambda: ours.MLPClassifier((5,)), ours.SGDClassifier])
+def test_classes_of_a_validation_set_have_to_be_known(make):
+    """Rather than to be taken for others, or for wrong."""
     X, y = digits()
     with pytest.raises(ValueError, match="classes not in"):
-        ours.MLPClassifier((5,)).fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+        make().fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize("class_weight", [{0: -1, 1: 2}, {0: 0, 1: 0}])
+def test_class_weights_that_weigh_nothing_are_refused(class_weight):
+    """Or less than nothing: the loss would be NaN."""
+    X, y = digits()
+    with pytest.raises(ValueError, match="^class_weight: got .*, expected weights of at least 0"):
+        ours.MLPClassifier((5,), class_weight=class_weight).fit(X, y % 2)
+
+
+@pytest.mark.parametrize("loss", ["triplet", "contrastive"])
+def test_losses_over_several_rows_are_refused(loss):
+    """Their targets are no numbers that could be predicted."""
+    X, y = digits()
+    with pytest.raises(ValueError, match=f"^loss: got {loss}, whose targets say which rows are alike"):
+        ours.MLPRegressor(loss).fit(X, y)
 
 
 def test_formulas_of_ones_own_go_by_their_names():

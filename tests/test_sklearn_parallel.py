@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 
 import numpy as np
@@ -23,11 +24,18 @@ Y = (X[:, 0] > -0.5) + (X[:, 1] > 0.5).astype(int)
 OPTIONS = {"solver": ["adam", "lion"], "hidden_layer_sizes": [(4,), (8, 4)]}
 
 
+def thread_of(estimator, X, y):
+    """By the number that the system gives it, of whatever process."""
+    return threading.get_native_id()
+
+
 def search():
-    """Scores of a search, and the probabilities that the best network gives."""
+    """Scores of a search, and the probabilities that the best network gives; the threads that did the work."""
     network = MLPClassifier(max_iter=10, dropout=0.1, early_stopping=True, random_state=0)
-    found = GridSearchCV(network, OPTIONS, cv=3).fit(X, Y)
-    return found.cv_results_["mean_test_score"], found.predict_proba(X)
+    scoring = {"accuracy": "accuracy", "thread": thread_of}
+    found = GridSearchCV(network, OPTIONS, cv=3, scoring=scoring, refit="accuracy").fit(X, Y)
+    threads = np.stack([found.cv_results_[f"split{k}_test_thread"] for k in range(3)])
+    return (found.cv_results_["mean_test_accuracy"], found.predict_proba(X)), set(threads.ravel())
 
 
 @contextlib.contextmanager
@@ -41,13 +49,15 @@ def dask_cluster():
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "dask"])
 def test_a_search_finds_the_same(backend):
-    """To the last bit."""
-    expected = search()
+    """To the last bit, though none of it is done here."""
+    expected, here = search()
+    assert here == {threading.get_native_id()}
     with warnings.catch_warnings():
         # Dask's and loky's own, about the machine.
         warnings.simplefilter("ignore")
         with dask_cluster() if backend == "dask" else contextlib.nullcontext():
             with joblib.parallel_config(backend, n_jobs=2):
-                found = search()
+                found, elsewhere = search()
+    assert not elsewhere & here
     for a, b in zip(expected, found, strict=True):
         assert a.tobytes() == b.tobytes()

@@ -88,6 +88,18 @@ def test_training_is_that_of_dense_rows(rule, units, dtype):
     )
 
 
+@each_dtype
+@pytest.mark.parametrize("rule", ["momentum", "adam", "amsgrad", "ftrl"])
+@pytest.mark.parametrize("units", [16, 17, 100, 300])
+def test_columns_of_any_width(units, rule, dtype):
+    """Less than a vector beyond whole ones; several columns that are brought up to date together, and one in parts."""
+    dense, labels = documents()
+    given = HYPERPARAMETERS[rule]
+    assert_same_training(
+        dense, sparse.csr_array(dense), labels, lambda: classifier(optimizer_named(rule, **given), units, dtype=dtype)
+    )
+
+
 FACTORS = ("sgd", "adagrad")
 DECAYING = [rule for rule in OPTIMIZER_NAMES if rule not in ("ftrl", "rprop")]
 
@@ -119,6 +131,37 @@ def test_penalties_are_of_all_columns(rule, penalty, units, clip_value):
     given = HYPERPARAMETERS[rule] | ({"clip_value": clip_value} if rule != "ftrl" else {})
     assert_nearly_same_training(
         dense, labels, lambda **options: classifier(optimizer_named(rule, **given), units, penalty=penalty, **options)
+    )
+
+
+@each_dtype
+@pytest.mark.parametrize("penalty", [fg.L2(0.01), fg.L1(0.003), fg.ElasticNet(0.003, 0.01)])
+@pytest.mark.parametrize("rule", ["momentum", "adam", "lion"])
+def test_penalties_change_no_bit_of_weights(rule, penalty, dtype):
+    """What they add to the loss is added up in another order; what they make of weights is not."""
+    dense, labels = documents()
+    given = HYPERPARAMETERS[rule]
+    models = trained(
+        dense,
+        sparse.csr_array(dense),
+        labels,
+        lambda: classifier(optimizer_named(rule, **given), penalty=penalty, dtype=dtype),
+    )
+    assert_same_bits(*(model.get_weights() for model in models), "weights")
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.05), (0.05, 0.0)])
+def test_columns_at_rest_decay_while_rates_do(ends):
+    """A column that has yet to be live rests in the steps that do not draw its weights to zero, and in no others."""
+    dense, labels = documents()
+    rate = fg.schedules.Linear(*ends, steps=6)
+    assert_same_training(
+        dense,
+        sparse.csr_array(dense),
+        labels,
+        lambda: classifier(fg.AdamW(rate, weight_decay=0.1)),
+        shuffle=False,
+        batch_size=8,
     )
 
 
@@ -479,19 +522,26 @@ def test_methods_of_all_rows_take_them():
 
 
 # --------------------------------------------------------------------------------------------------- what is known
-def test_resting_rules_are_those_that_rest():
-    """The engine's list of rules that do nothing without a gradient, against what the rules do."""
-    from fastgd._kernels.cython_.network import RESTING_RULES
-
+def rests(name, at_zero):
+    """Whether a rule leaves a weight and its states alone where there is no gradient; or only where states are zero."""
     draw = np.random.default_rng(4)
-    for name in OPTIMIZER_NAMES:
-        rule = OPTIMIZERS[name]
-        w, *states = draw.random((1 + len(rule.states), 50))
-        scalars = dict(zip(rule.scalars, draw.uniform(0.1, 0.9, len(rule.scalars)), strict=True))
-        results = rule(w, np.zeros(50), *states, **scalars)
-        results = results if rule.states else (results,)
-        rests = all(np.array_equal(a, b) for a, b in zip(results, (w, *states), strict=True))
-        assert rests == (name in RESTING_RULES), name
+    rule = OPTIMIZERS[name]
+    w, *states = draw.random((1 + len(rule.states), 50))
+    if at_zero:
+        states = [np.zeros(50) for _ in states]
+    scalars = dict(zip(rule.scalars, draw.uniform(0.1, 0.9, len(rule.scalars)), strict=True))
+    results = rule(w, np.zeros(50), *states, **scalars)
+    results = results if rule.states else (results,)
+    return all(np.array_equal(a, b) for a, b in zip(results, (w, *states), strict=True))
+
+
+def test_resting_rules_are_those_that_rest():
+    """The engine's lists of rules that do nothing without a gradient, against what the rules do."""
+    from fastgd._kernels.cython_.network import RESTING_AT_ZERO, RESTING_RULES
+
+    assert tuple(name for name in OPTIMIZER_NAMES if rests(name, at_zero=False)) == RESTING_RULES
+    at_zero = {name for name in OPTIMIZER_NAMES if rests(name, at_zero=True)}
+    assert at_zero == {*RESTING_AT_ZERO, *RESTING_RULES}
 
 
 def test_scipy_is_not_imported():
@@ -577,3 +627,24 @@ def test_divergence_leaves_finite_weights(units, n):
     with pytest.raises(fg.DivergenceError):
         model.fit(sparse.csr_array(dense), labels, epochs=20, batch_size=8)
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("units", [40, 300])
+def test_weights_that_would_overflow_in_a_missed_step_stay(units):
+    """Those of a column that no row has, and which its velocity takes beyond the largest number."""
+    dense, labels = documents()
+    model = classifier(fg.SGD(1.0, momentum=0.9), units, dtype="float32")
+    model.train_on_batch(dense[:9], labels[:9])
+    (velocity,) = model._network.get_slots()
+    velocity[0][EMPTY_COLUMN] = b = np.float32(-2e38)
+    model._network.set_slots([velocity])
+    expected = model.get_weights()[0][EMPTY_COLUMN]
+    for k in range(0, N, 9):
+        model.train_on_batch(sparse.csr_array(dense[k : k + 9]), labels[k : k + 9])
+        b *= np.float32(0.9)
+        with np.errstate(over="ignore"):
+            moved = expected - b
+        expected = moved if np.isfinite(moved).all() else expected
+    weights = model.get_weights()[0]
+    assert np.isfinite(weights).all()
+    np.testing.assert_allclose(weights[EMPTY_COLUMN], expected, rtol=1e-6)

@@ -190,6 +190,13 @@ def test_blocks_that_are_refused(source, error, message):
     assert not readers()
 
 
+@pytest.mark.parametrize("source", [blocks, iter])
+def test_targets_beside_blocks_are_refused(source):
+    X, y = data()
+    with pytest.raises(TypeError, match=r"y: got a ndarray beside blocks, expected None"):
+        classifier().fit(source if source is blocks else iter([(X, y)]), y)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -728,9 +728,9 @@ def test_a_batch_too_large_for_the_memory_leaves_the_model_usable():
 
 
 # --------------------------------------------------------------------------------------- what only estimators ask for
-def trained_network(backend, x, y, l2, **schedule):
-    """Weights after two epochs of momentum, from the network itself."""
-    network = fg.Sequential(
+def network_of(backend, l2):
+    """A model that goes down by momentum."""
+    return fg.Sequential(
         [fg.Dense(6, activation="tanh"), fg.Dense(3)],
         loss="softmax_cross_entropy",
         optimizer=fg.SGD(0.1, momentum=0.5),
@@ -738,23 +738,35 @@ def trained_network(backend, x, y, l2, **schedule):
         dtype="float64",
         backend=backend,
     )
-    network.build(x.shape[1])
-    status, done = network._network.train(
+
+
+def train(model, x, y, first=0, n_steps=6, **schedule):
+    """So many steps of its network alone, of two epochs of three; the sums of losses of the epochs touched."""
+    losses = np.zeros(((first % 3 + n_steps - 1) // 3 + 1, 2))
+    result = model._network.train(
         x,
         y,
         None,
         batch_size=8,
-        epoch=0,
-        step=0,
-        n_steps=6,
-        steps_before=0,
-        scalars=network.optimizer.scalars(1, 6),
-        losses=np.zeros((2, 2)),
+        epoch=first // 3,
+        step=first % 3,
+        n_steps=n_steps,
+        steps_before=first,
+        scalars=model.optimizer.scalars(first + 1, n_steps),
+        losses=losses,
         n_threads=1,
         **{"seed": 3, "shuffle": False, **schedule},
     )
-    assert (status, done) == (0, 6)
-    return network.get_weights()
+    assert result == (0, n_steps)
+    return losses
+
+
+def trained_network(backend, x, y, l2, **schedule):
+    """Weights after two epochs of momentum, from the network itself."""
+    model = network_of(backend, l2)
+    model.build(x.shape[1])
+    train(model, x, y, **schedule)
+    return model.get_weights()
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -774,7 +786,30 @@ def test_a_scale_of_penalties_is_as_if_they_were_others(backend):
     """To the bit, with a power of two; and for this call alone."""
     draw = np.random.default_rng(6)
     x, y = draw.normal(size=(24, 4)), draw.integers(3, size=24)
-    scaled = trained_network(backend, x, y, 0.25, penalty_scale=0.5)
+    scaled = trained_network(backend, x, y, 0.25, penalty_scales=np.full(6, 0.5))
     for a, b in zip(scaled, trained_network(backend, x, y, 0.125), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(scaled[0], trained_network(backend, x, y, 0.25)[0])
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+@each_backend
+def test_each_step_has_its_scale_and_each_epoch_its_order(form, backend):
+    """To the bit what calls of a step each do; columns without a gradient are owed steps of other penalties."""
+    draw = np.random.default_rng(7)
+    rows = np.where(draw.random((24, 40)) < 0.1, draw.normal(size=(24, 40)), 0.0)
+    if form == "sparse":
+        rows = pytest.importorskip("scipy.sparse").csr_array(rows)
+    y, scales = draw.integers(3, size=24), np.array([1.0, 1.0, 3.0, 0.5, 0.5, 2.0])
+    orders = np.array([draw.permutation(24), draw.permutation(24)])
+    together, apart, other = (network_of(backend, 0.25) for _ in range(3))
+    for model in (together, apart, other):
+        model.build(40)
+    x = together._read_features(rows, 40, "X")
+    losses, alone = train(together, x, y, order=orders, penalty_scales=scales), np.zeros((2, 2))
+    for k in range(6):
+        alone[k // 3] += train(apart, x, y, k, 1, order=orders[k // 3], penalty_scales=scales[k : k + 1])[0]
+    assert_same_bits(together.get_weights(), apart.get_weights(), "weights")
+    np.testing.assert_allclose(losses, alone, rtol=1e-14)
+    train(other, x, y, order=orders[::-1].copy(), penalty_scales=scales)
+    assert not np.array_equal(other.get_weights()[0], apart.get_weights()[0])

@@ -51,7 +51,7 @@ class Estimators:
 class Searches:
     """Time of a search by two threads over that by one: a half is what cannot be bettered."""
 
-    version = "1"
+    version = "2"
     params = SEARCHES
     param_names = ("search",)
     unit = "of the time with one job"

@@ -88,9 +88,7 @@ def render_block(block: Block) -> str:
         lines.append(f"    {const}REAL *const at_{name} = ({const}REAL *)arrays[{k}];")
     for k, name in enumerate(block.scalars):
         lines.append(f"    const VEC scalar_{name} = vec_splat(((const REAL *)scalars)[{k}]);")
-    used = {name for formula in block.formulas for name in formula.scalars}
-    lines += [f"    (void)scalar_{name};" for name in block.scalars if name not in used]
-    lines += [] if block.scalars else ["    (void)scalars;"]
+    lines += _unused_scalars(block)
     lines += [
         "    ptrdiff_t i = 0;",
         "    for (; i + LANES <= count; i += LANES) {",
@@ -101,6 +99,34 @@ def render_block(block: Block) -> str:
         "    }",
     ]
     return "\n".join([*lines, "}", ""])
+
+
+def render_replay(block: Block) -> str:
+    """Many steps of an optimizer's rule without a gradient; `block` is that of a step with one."""
+    name = block.name
+    lines = [
+        f"INLINE void step_{name}(VEC *of, const VEC *scalars)",
+        "{",
+        *(f"    VEC *const at_{array} = of + {k};" for k, array in enumerate(block.arrays)),
+        *(f"    const VEC scalar_{scalar} = scalars[{k}];" for k, scalar in enumerate(block.scalars)),
+        *_unused_scalars(block),
+        *_tile(block, "*at_{0}", "*at_{0} = {1}"),
+        "}",
+        "",
+        f"static int replay_{name}(const missed_steps *missed, void *const *arrays, ptrdiff_t columns, ptrdiff_t size,",
+        "                          double *penalty)",
+        "{",
+        f"    const int n_states = {len(block.arrays) - 2}, n_scalars = {len(block.scalars)};",
+        f"    return replay_steps(step_{name}, n_states, n_scalars, missed, arrays, columns, size, penalty);",
+        "}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _unused_scalars(block: Block) -> list[str]:
+    used = {name for formula in block.formulas for name in formula.scalars}
+    unused = [f"    (void)scalar_{name};" for name in block.scalars if name not in used]
+    return unused if block.scalars else ["    (void)scalars;"]
 
 
 def _tile(block: Block, load: str, store: str) -> list[str]:
@@ -161,6 +187,7 @@ def render_all(
     rules = [form for rule in optimizers.values() for form in (rule, rule.restrained)]
     blocks += [loss.block for loss in elementwise] + [rule.block for rule in rules]
     parts = [render_blocks(blocks, ", ".join(dict.fromkeys(d.module for d in declared)))]
+    parts += [render_replay(rule.block) for rule in rules]
     parts.append(
         _table(
             "activation_blocks",
@@ -168,7 +195,7 @@ def render_all(
         )
     )
     parts.append(_table("loss_blocks", [_row(loss.name) for loss in elementwise]))
-    parts.append(_table("optimizer_blocks", [_row(rule.name) for rule in rules]))
+    parts.append(_table("optimizer_blocks", [f"{_row(rule.name)}, replay_{rule.name}" for rule in rules]))
     return "\n".join(parts)
 
 

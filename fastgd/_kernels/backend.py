@@ -165,12 +165,13 @@ class Network(Protocol):
         losses: Array,
         n_threads: int,
         order: Array | None = None,
-        penalty_scale: float = 1.0,
+        penalty_scales: Array | None = None,
     ) -> tuple[int, int]:
         """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
 
-        Rows are taken in `order`, intp (n,) and contiguous, in every epoch touched; without it in one drawn from seed
-        and epoch if `shuffle`, else as they lie. The layers' penalties are multiplied by `penalty_scale`.
+        Rows are taken in `order`, intp and contiguous: (n,) for every epoch touched, or (n_epochs, n) with a row for
+        each; without it in one drawn from seed and epoch if `shuffle`, else as they lie. The layers' penalties are
+        multiplied by `penalty_scales`, float64 (n_steps,) and contiguous, of each step; without them they are as given.
 
         Adds to ``losses[k]``, for the k-th epoch touched, sum(w_i l_i) with the penalty times sum(w_i), and
         sum(w_i). A batch whose weights sum to zero changes nothing. Returns a status and the number of steps done:

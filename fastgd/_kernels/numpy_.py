@@ -6,6 +6,7 @@ losses are summed in float64.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -585,24 +586,26 @@ class Network:
         losses: Array,
         n_threads: int,
         order: Array | None = None,
-        penalty_scale: float = 1.0,
+        penalty_scales: Array | None = None,
     ) -> tuple[int, int]:
         n, first_epoch = len(X), epoch
         draws = shuffle and order is None
         if order is None:
             order = permutation(seed, epoch, n) if draws else np.arange(n)
-        with self.scaled_penalties(penalty_scale):
-            for done in range(n_steps):
-                if step * batch_size >= n:
-                    epoch, step = epoch + 1, 0
-                    order = permutation(seed, epoch, n) if draws else order
-                rows = order[step * batch_size : (step + 1) * batch_size]
-                chosen = np.ones(len(rows)) if weights is None else weights[rows]
-                batch, moment = (X[rows], targets[rows], chosen), Moment(seed, steps_before + done)
+        orders = iter(order if order.ndim == 2 else itertools.repeat(order))
+        order = next(orders)
+        for done in range(n_steps):
+            if step * batch_size >= n:
+                epoch, step = epoch + 1, 0
+                order = permutation(seed, epoch, n) if draws else next(orders)
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            chosen = np.ones(len(rows)) if weights is None else weights[rows]
+            batch, moment = (X[rows], targets[rows], chosen), Moment(seed, steps_before + done)
+            with self.scaled_penalties(1.0 if penalty_scales is None else float(penalty_scales[done])):
                 status = self.step(batch, moment, scalars[done], losses[epoch - first_epoch])
-                if status:
-                    return status, done + (status == 2)
-                step += 1
+            if status:
+                return status, done + (status == 2)
+            step += 1
         return 0, n_steps
 
     @contextmanager

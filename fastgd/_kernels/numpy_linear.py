@@ -116,7 +116,9 @@ class RowByRow:
         single = self.batch_size == 1
         divisors = np.ones(len(chosen)) if single else row_weights.sum(axis=0)
         divisors = np.where(divisors == 0.0, np.inf, divisors)
-        objectives = values[0] if single else len(rows) * (row_weights * values).sum(axis=0) / divisors
+        # The loss of a row without weight may be infinite.
+        weighed = np.multiply(row_weights, values, out=np.zeros(values.shape), where=row_weights != 0.0)
+        objectives = values[0] if single else len(rows) * weighed.sum(axis=0) / divisors
         if self.step_kind == 0:
             counted = penalty.sum() * (chosen == chosen[0]) if self.loss.rowwise else penalty
             objectives = objectives + len(rows) * counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,6 +18,8 @@ from .multilayer import Multilayer
 from .names import KnownNames, activation_names
 from .regressor import MLPRegressor
 from .saving import Saved
+from .tasks import CallbackSupportMixin, FitTask
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -45,7 +48,7 @@ TAKEN = (
 )
 
 
-class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A network that learns to give back what it is shown, through a layer of few units: the code of each row.
 
     Parameters
@@ -103,6 +106,8 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         "activation": [KnownNames(activation_names), Activation],
         "code_activation": [KnownNames(activation_names), Activation],
     }
+
+    regressor_: MLPRegressor
 
     def __init__(
         self,
@@ -171,45 +176,57 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     # ---------------------------------------------------------------------------------------------------- training
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         self
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        if not (self.warm_start and hasattr(self, "regressor_")):
-            self.regressor_ = MLPRegressor()
-        self.regressor_.set_params(**self._settings()).fit(X, X)
-        self.n_iter_ = self.regressor_.n_iter_
-        return self
+        return self._fit(X, sample_weight, False, not self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over the given rows, from where training stands.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         self
         """
-        first = not hasattr(self, "regressor_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=first)
-        if first:
-            self.regressor_ = MLPRegressor()
-        self.regressor_.set_params(**self._settings()).partial_fit(X, X)
+        return self._fit(X, sample_weight, True, False)
+
+    def _fit(self, X: Any, sample_weight: Any, incremental: bool, anew: bool) -> Self:
+        with unchanged_if_refused(self):
+            first = anew or not hasattr(self, "regressor_")
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=first)
+            # A copy of what there is: it is refused, or fails, without harm.
+            self.regressor_ = MLPRegressor() if first else copy.copy(self.regressor_)
+            self.regressor_.set_params(**self._settings())
+            if incremental:
+                self.regressor_._check_solver()
+            self.regressor_._fit(X, X, sample_weight, incremental, task_of=self._task)
         self.n_iter_ = self.regressor_.n_iter_
         return self
+
+    def _task(self, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> FitTask | None:
+        """The fit as scikit-learn's callbacks see it, if there are any: as one of this estimator."""
+
+        def fitted() -> dict[str, Any]:
+            return {"regressor_": copy.deepcopy(self.regressor_), "n_iter_": self.regressor_.n_iter_}
+
+        return FitTask.of(self, n_epochs, X, None, sample_weight, fitted)
 
     # ------------------------------------------------------------------------------------------------------ asking
     def _read_X(self, X: Any) -> Array:
@@ -280,13 +297,14 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         errors: Array = np.mean((self.reconstruct(X) - X) ** 2, axis=1)
         return errors
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """How much of the variance of X the network gives back: R², the mean over columns by their variance.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
@@ -294,7 +312,8 @@ class MLPAutoencoder(Saved, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             At most 1.
         """
         X = self._read_X(X)
-        return float(r2_score(X, self.reconstruct(X), multioutput="variance_weighted"))
+        reconstructed = self.reconstruct(X)
+        return float(r2_score(X, reconstructed, sample_weight=sample_weight, multioutput="variance_weighted"))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -120,7 +121,8 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         None: the papers' form of the optimizers, and fastgd's own order of rows. One call into the engine runs the
         whole epoch even with sample weights.
     n_threads : int or None, default=None
-        The most threads to use; None: the processors that are there. The results are the same bits for any number.
+        The most threads to use; None: the processors that are there, shared with other fits that go on in the process
+        at the same time, as in a search by joblib's threads. The results are the same bits for any number.
 
     Attributes
     ----------
@@ -142,7 +144,10 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     Notes
     -----
     Where this differs from scikit-learn: weights that would become infinite end the fit with the error at once; the
-    arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero.
+    arrays of `coefs_` are read-only; a batch whose weights are all zero is left out where scikit-learn divides by zero;
+    weights below 0 are refused. With early stopping a further fit, too, ends with its best weights, which
+    scikit-learn's overwrites. Parameters that are set later have no part in what a fitted network predicts, as
+    ``activation`` has there; a further fit goes by them, but refuses those that need weights of another shape.
 
     scikit-learn's own callbacks, of version 1.9, are set with ``set_callbacks``: an epoch is a task. An epoch that a
     callback ends early counts as one.
@@ -303,6 +308,12 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         return bool(self._label_binarizer.y_type_ == "multilabel-indicator")
 
     def _encode(self, y: Any, dtype: Any) -> Array:
+        several = y.ndim == 2 and y.shape[1] > 1
+        if several and not self._is_multilabel:
+            raise ValueError("The object was not fitted with multilabel input.")
+        if self._is_multilabel and not several:
+            remedy = "pass an indicator matrix, or train another classifier"
+            raise ValueError(refusal("y", "a single class for each row", "as many columns as before", remedy))
         if self._is_multilabel:
             return np.ascontiguousarray(self._label_binarizer.transform(y), np.float64)
         labels = places_of(y, self.classes_)
@@ -342,7 +353,11 @@ class MLPClassifier(ClassifierMixin, Multilayer):
             raise ValueError("class_weight is not supported for multilabel targets; weigh rows with sample_weight")
         labels = targets.astype(np.intp).ravel()
         by_class = self._class_weights(labels, incremental)
-        return by_class[labels] if weights is None else weights * by_class[labels]
+        weighed: Array = by_class[labels] if weights is None else weights * by_class[labels]
+        if (by_class < 0.0).any() or not weighed.any():
+            expected = "weights of at least 0, and one above it for some row"
+            raise ValueError(refusal("class_weight", repr(self.class_weight), expected, "use 0 to leave a class out"))
+        return weighed
 
     def _class_weights(self, labels: Array, incremental: bool) -> Array:
         n_classes = len(self.classes_)
@@ -384,10 +399,11 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         return self._fit(X, y, sample_weight, True)
 
     # ------------------------------------------------------------------------------------------------------ asking
-    def _classes_of(self, scores: Array) -> Array:
-        """From raw scores."""
+    def _classes_of(self, scores: Array) -> Any:
+        """From raw scores; sparse if y was."""
         if self._is_multilabel:
-            return (scores > 0.0).astype(int)
+            chosen = (scores > 0.0).astype(int)
+            return scipy.sparse.csr_matrix(chosen) if self._label_binarizer.sparse_input_ else chosen
         if self.n_outputs_ > 1:
             return np.asarray(self.classes_[scores.argmax(axis=1)])
         chosen = (scores[:, 0] > 0.0).astype(np.intp)
@@ -396,7 +412,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
     def _score_of(self, X: Any, y: Any, sample_weight: Array | None) -> float:
         return float(accuracy_score(y, self._classes_of(self._outputs(X, raw=True)), sample_weight=sample_weight))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """The likeliest classes.
 
         Parameters
@@ -406,6 +422,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            A sparse matrix if the estimator was fitted to one.
         """
         return self._classes_of(self._outputs(self._read_X(X), raw=True))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._formula import Loss
     from .._kernels import Array
 
-__all__ = ["Growth", "grown_model"]
+__all__ = ["Growth", "grown_model", "with_settings"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,26 @@ def grown_model(model: Sequential, growth: Growth, loss: Loss, fresh: list[Array
         else:
             # Sums of gradients, the last of the slots if they are there, begin with zero.
             slot[-2:] = [growth.states(array, initial[k] if k < len(initial) else 0.0) for array in slot[-2:]]
-    grown = Sequential.__new__(Sequential)
-    grown.__setstate__(state)
-    return grown
+    return of_state(state)
+
+
+def with_settings(model: Sequential, **settings: Any) -> Sequential:
+    """A model made with other arguments, whose weights, states of the optimizer and counters are the same.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built.
+    **settings
+        Of `Sequential`; layers with weights of the same shapes.
+    """
+    state = model.__getstate__()
+    state["settings"] |= settings
+    return of_state(state)
+
+
+def of_state(state: dict[str, Any]) -> Sequential:
+    """The model that a pickle would make of it."""
+    model = Sequential.__new__(Sequential)
+    model.__setstate__(state)
+    return model

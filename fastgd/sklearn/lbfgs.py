@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..methods import CONVERGED, LBFGS, STOPPED
-from ..threads import choose
+from ..threads import choose, fitting
 from .samples import Samples
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ class MeanLoss:
     def __init__(self, model: Sequential, samples: Samples) -> None:
         self.network, self.samples = model._built(), samples
         self.shapes = [w.shape for w in self.network.get_weights()]
-        flops = 3.0 * len(samples) * model._flops_per_row
-        self.n_threads = choose(model.n_threads, flops, flops)
+        self.most_threads, self.flops = model.n_threads, 3.0 * len(samples) * model._flops_per_row
 
     @property
     def weights(self) -> Array:
@@ -46,7 +45,8 @@ class MeanLoss:
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         """The loss and its gradient."""
         self.weights = x
-        loss, gradients = self.samples.loss_and_gradients(self.network, self.n_threads)
+        n_threads = choose(self.most_threads, self.flops, self.flops)
+        loss, gradients = self.samples.loss_and_gradients(self.network, n_threads)
         return loss, np.concatenate([g.ravel() for g in gradients], dtype=np.float64)
 
 
@@ -82,7 +82,8 @@ def minimize(
         objective.weights = x
         return report(n_iter, loss)
 
-    outcome = LBFGS(max_evaluations=max_fun).run(objective, objective.weights, max_iter, tol, each_iteration)
+    with fitting():
+        outcome = LBFGS(max_evaluations=max_fun).run(objective, objective.weights, max_iter, tol, each_iteration)
     objective.weights = outcome.x
     if outcome.status not in (CONVERGED, STOPPED):
         warnings.warn(

@@ -33,11 +33,12 @@ from ..errors import refusal
 from ..inputs import read_loss
 from ..layers import Dense
 from ..schedules import Schedule, values_at
-from ..threads import choose
+from ..threads import choose, fitting
 from ..training import DeferredInterrupt
 from .export import Exportable
 from .saving import Saved
 from .tasks import CallbackSupportMixin, FitTask
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array, Backend
@@ -59,9 +60,10 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 # Of one call into the engine, which Ctrl-C waits for: some hundredths of a second.
 FLOPS_OF_CALL = 1e8
 
-# The calls of a fit that may end early have more and more epochs, because the rates of those that are not needed are
-# computed in vain.
+# The calls of a fit have twice as many epochs each time. Where it may end early the first has few, because the rates of
+# epochs that are not needed are computed in vain; else more, since a call takes as long as some hundred rows.
 FIRST_EPOCHS = 4
+FIRST_EPOCHS_OF_ALL = 64
 
 LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -279,6 +281,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     max_seconds: float | None
     batch_size: int
     t_: float
+    coef_: Any
     n_iter_: int
     _make_validation_split: Callable[..., Array]
     _allocate_parameter_mem: Callable[..., None]
@@ -360,6 +363,12 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
             )
 
     # ------------------------------------------------------------------------------------------- coefficients
+    def _densify(self) -> None:
+        """Before training goes on: coefficients that `sparsify` has made sparse, in the shape they had."""
+        if scipy.sparse.issparse(self.__dict__.get("coef_")):
+            shape = (-1, self.n_features_in_) if isinstance(self, ClassifierMixin) else (-1,)
+            self.coef_ = self.coef_.toarray().reshape(shape)
+
     def _coefficients(self, n_outputs: int) -> Coefficients:
         """Copies of scikit-learn's, which may be the user's own, or read-only."""
         averages = self.average > 0
@@ -407,7 +416,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
     @contextmanager
     def _watching(self, X: Any, y: Any, sample_weight: Any) -> Iterator[None]:
         """While training, a set of the user's own to watch, if there is one."""
-        if (X is None) != (y is None):
+        if (X is None) != (y is None) or (X is None and sample_weight is not None):
             missing = "X_val" if X is None else "y_val"
             raise ValueError(refusal(missing, "None", "both X_val and y_val, or neither", f"pass {missing} as well"))
         self._own_set = None if X is None else (X, y, sample_weight)
@@ -466,7 +475,8 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         -------
         self
         """
-        with self._watching(X_val, y_val, sample_weight_val):
+        with unchanged_if_refused(self), self._watching(X_val, y_val, sample_weight_val):
+            self._densify()
             if self._lie_ready(X, y, coef_init, intercept_init, sample_weight) and self._fit_ready(X, y):
                 return self
             super().fit(with_narrow_indices(X), y, coef_init, intercept_init, sample_weight)
@@ -518,10 +528,11 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
         orders, stopping = Orders(learnt, seed if self.shuffle else None, n_threads), Stopping(self)
         start, n_done = time.perf_counter(), 0
-        n_epochs = FIRST_EPOCHS if patience else most
+        n_epochs = FIRST_EPOCHS if patience or self.max_seconds is not None else FIRST_EPOCHS_OF_ALL
         try:
             with (
                 ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
+                fitting(),
                 DeferredInterrupt() as interrupt,
             ):
                 while n_done < max_iter and any(descent.active.any() for descent in descents):

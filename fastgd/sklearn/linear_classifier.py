@@ -30,6 +30,7 @@ from .linear import (
     with_narrow_indices,
 )
 from .names import KnownNames, elementwise_losses, losses_by_class
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -74,8 +75,10 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
     warm_start : bool, default=False
     average : bool or int, default=False
     batch_size : int, default=1
-        Rows of a step, which goes along the weighted mean of their gradients; a single row counts as much as it weighs.
-        Larger batches are faster, and the rates of ``"optimal"`` fall with the number of steps.
+        Rows of a step, which goes along the weighted mean of their gradients, so that weights count within a batch; a
+        single row counts as much as it weighs. Larger batches are faster. The rates of ``"optimal"`` are meant for
+        single rows and fall with the number of steps: for the few steps of large batches they begin too high, so that
+        `tol` ends the fit too early; take ``learning_rate="adaptive", eta0=0.1``, say.
     max_seconds : float or None, default=None
         `fit` ends after the epochs in which so much time has passed.
     calibration : {"sigmoid", "isotonic", "temperature", None}, default=None
@@ -85,8 +88,8 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         Whether classes that come up in a later `partial_fit` get coefficients of their own, zero at first. The first
         call needs no `classes` then, but rows of two.
     n_threads : int or None, default=None
-        The most threads to use, each for some of the classes; None: the processors that are there. The results are the
-        same bits for any number.
+        The most threads to use, each for some of the classes; None: the processors that are there, shared with other
+        fits that go on in the process at the same time. The results are the same bits for any number.
 
     Attributes
     ----------
@@ -106,7 +109,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
     Where this differs from scikit-learn: all classes see the rows in one order, of which each has its own there; early
     stopping watches the classifier as a whole rather than each class by itself; the objective that `tol` is about has
     the penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
-    `partial_fit` with `average` keeps the intercept, which scikit-learn's forgets.
+    `partial_fit` with `average` keeps the intercept, which scikit-learn's forgets; with an l1 penalty the averages are
+    of the weights of each step, where scikit-learn takes what the penalty takes later from all steps before, too; what
+    `sparsify` has made sparse can be trained further.
 
     Sparse X is never made dense: a step costs as much as the row has non-zeros.
 
@@ -221,20 +226,18 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         self
         """
         refuse_in_partial_fit(self)
-        before, given = dict(vars(self)), self.class_weight
-        try:
+        given = self.class_weight
+        with unchanged_if_refused(self):
+            self._densify()
             if self.accept_new_classes:
                 classes = self._take_in(y, classes)
             if isinstance(given, str):
                 # scikit-learn takes no "balanced" here, but it takes the table.
                 self.class_weight = self._balanced_so_far(y, classes)
-            super().partial_fit(with_narrow_indices(X), y, classes=classes, sample_weight=sample_weight)
-        except Exception:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-        finally:
-            self.class_weight = given
+            try:
+                super().partial_fit(with_narrow_indices(X), y, classes=classes, sample_weight=sample_weight)
+            finally:
+                self.class_weight = given
         return self
 
     def _take_in(self, y: Any, classes: Any) -> Any:
@@ -303,8 +306,10 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
         held_out = self._held_out(X, labels, y, sample_weight)
-        if self.calibration is not None and held_out.rows is not None:
-            check_held_out(places_of(held_out.rows.y, self.classes_), self.classes_)
+        if held_out.rows is not None:
+            places = places_of(held_out.rows.y, self.classes_)
+            if self.calibration is not None:
+                check_held_out(places, self.classes_)
         random_state = seeded(self.random_state)
         if n_outputs > 1:
             random_state = seeded(random_state.randint(LARGEST_SEED, size=n_outputs)[0])

@@ -23,6 +23,7 @@ from .linear import (
     with_narrow_indices,
 )
 from .names import KnownNames, elementwise_losses
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
     from .._kernels import Array
@@ -151,7 +152,9 @@ class SGDRegressor(Linear, linear_model.SGDRegressor):
         -------
         self
         """
-        super().partial_fit(with_narrow_indices(X), y, sample_weight)
+        with unchanged_if_refused(self):
+            self._densify()
+            super().partial_fit(with_narrow_indices(X), y, sample_weight)
         return self
 
     def _fit_ready(self, X: Array, y: Array) -> bool:

@@ -33,19 +33,24 @@ from ..model import Sequential
 from ..optimizers import Optimizer
 from ..penalties import ElasticNet
 from ..schedules import Schedule
+from ..threads import fitting
 from ..training import DeferredInterrupt, Progress
 from . import lbfgs
 from .epochs import Epochs
 from .export import Exportable
+from .growth import with_settings
 from .names import SAME_ACTIVATION, KnownNames, activation_names, solver_names
 from .onlookers import Onlookers
 from .samples import Samples, as_users_have_it, rows_of
 from .saving import Saved
 from .sensitivities import input_gradients
-from .solvers import end_epoch, solver_of, stops
+from .solvers import changes_with_rows, end_epoch, solver_of, stops
 from .tasks import CallbackSupportMixin, FitTask, TaskCallback
+from .unchanged import unchanged_if_refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .._formula import Loss
     from .._kernels import Array
     from ..export.predictor import Predictor
@@ -225,24 +230,44 @@ class Multilayer(
                 layers.append(Dropout(self.dropout))
         return layers
 
+    def _described_network(self, total_weight: float) -> dict[str, Any]:
+        """What a network for the targets would be made with, besides its optimizer."""
+        loss, n_summed = self._loss_of_targets()
+        alpha = self.alpha / n_summed / total_weight
+        return {
+            "layers": [*self._hidden_layers(), Dense(self.n_outputs_ * loss.outputs_per_target, initializer=zeros)],
+            "loss": loss,
+            "penalty": ElasticNet(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)),
+            "n_threads": self.n_threads,
+        }
+
+    def _follow_parameters(self, total_weight: float) -> None:
+        """Make the network that is trained further what parameters say that have been set since."""
+        model, described = self._model, self._described_network(total_weight)
+        if all(getattr(model, name) == value for name, value in described.items()):
+            return
+        got, expected = weighted_layers(described["layers"]), weighted_layers(model.layers)
+        if got != expected:
+            what, remedy = "parameters set since the last fit", "set them back, or fit with warm_start=False"
+            raise ValueError(refusal(what, f"{got} to be trained further", expected, remedy))
+        self._model = with_settings(model, **described)
+        self.out_activation_ = self._out_activation()
+
     def _new_model(self, n_features: int, dtype: Any, total_weight: float) -> Sequential:
         """Built, with weights drawn as scikit-learn draws them, in the place of zeros, which cost nothing."""
-        loss, n_summed = self._loss_of_targets()
-        n_units = self.n_outputs_ * loss.outputs_per_target
-        alpha = self.alpha / n_summed / total_weight
+        described, n_summed = self._described_network(total_weight), self._loss_of_targets()[1]
+        layers = described.pop("layers")
         draws = self.dialect is None or self.dropout
         seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if draws else 0
         model = Sequential(
-            [*self._hidden_layers(), Dense(n_units, initializer=zeros)],
-            loss=loss,
+            layers,
             optimizer="sgd" if self.solver == "lbfgs" else solver_of(self, n_summed),
-            penalty=ElasticNet(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)),
             dtype=dtype,
             seed=seed,
-            n_threads=self.n_threads,
+            **described,
         ).build(n_features)
         weights, places = model.get_weights(), self._places(model)
-        drawn = self._initial_weights([n_features, *self._units(), n_units])
+        drawn = self._initial_weights([n_features, *self._units(), layers[-1].units])
         for k, W, b in zip(places, drawn[::2], drawn[1::2], strict=True):
             weights[k : k + 2] = W, b
         model.set_weights(weights)
@@ -288,8 +313,15 @@ class Multilayer(
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any] = (None,) * 3,
+        task_of: Callable[..., FitTask | None] | None = None,
     ) -> Self:
+        """Train; `task_of`, for whoever trains this one as a part of itself, stands for `_task`."""
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._hidden_layers()
@@ -300,6 +332,33 @@ class Multilayer(
             )
             raise ValueError(refusal(what, "one of them", expected, "use solver='adam'"))
         callbacks = read_callbacks(self.callbacks)
+        with unchanged_if_refused(self):
+            X, y, samples, held_out, watched = self._begin(X, y, sample_weight, incremental, validation)
+        n_epochs = 1 if incremental else self.max_iter
+        task = (task_of or self._task)(n_epochs, X, y, sample_weight)
+        onlookers = Onlookers(callbacks if task is None else [*callbacks, TaskCallback(task)], self._model)
+        try:
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(samples, held_out if watched else None, onlookers)
+            else:
+                self._fit_stochastic(samples, held_out if watched else None, onlookers, n_epochs, incremental)
+            onlookers.end()
+        except DivergenceError as error:
+            raise ValueError(f"{NOT_FINITE} ({error})") from error
+        finally:
+            onlookers.close()
+            self.__dict__.pop("_lists", None)
+        self._finish(held_out)
+        return self
+
+    def _task(self, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> FitTask | None:
+        """The fit as scikit-learn's callbacks see it, if there are any."""
+        return FitTask.of(self, n_epochs, X, y, sample_weight, lambda: {"_model": copy.deepcopy(self._model)})
+
+    def _begin(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]
+    ) -> tuple[Any, Any, Samples, Watched | None, bool]:
+        """Checked X and y; what is learnt from, and what is held out; whether that is watched. The network is ready."""
         first_pass = "_model" not in self.__dict__ or not (self.warm_start or incremental)
         X, y = validate_data(
             self,
@@ -327,22 +386,7 @@ class Multilayer(
         if splits and self.solver != "lbfgs":
             samples, held_out = self._split(samples)
         self._check_held_out(held_out)
-        n_epochs = 1 if incremental else self.max_iter
-        task = FitTask.of(self, n_epochs, X, y, sample_weight, lambda: {"_model": copy.deepcopy(self._model)})
-        onlookers = Onlookers(callbacks if task is None else [*callbacks, TaskCallback(task)], self._model)
-        try:
-            if self.solver == "lbfgs":
-                self._fit_lbfgs(samples, held_out if watched else None, onlookers)
-            else:
-                self._fit_stochastic(samples, held_out if watched else None, onlookers, n_epochs, incremental)
-            onlookers.end()
-        except DivergenceError as error:
-            raise ValueError(f"{NOT_FINITE} ({error})") from error
-        finally:
-            onlookers.close()
-            self.__dict__.pop("_lists", None)
-        self._finish(held_out)
-        return self
+        return X, y, samples, held_out, watched
 
     def _holds_out(self) -> bool:
         """Whether rows are not to be learnt from."""
@@ -359,21 +403,21 @@ class Multilayer(
     def _finish(self, held_out: Watched | None) -> None:
         """What is to be done of a fit once the network is trained."""
 
-    def _read_weights(self, sample_weight: Any, X: Any) -> Array | None:
+    def _read_weights(self, sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
         if sample_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         if (weights < 0.0).any():
             expected = "weights of at least 0"
-            raise ValueError(refusal("sample_weight", f"{weights.min()}", expected, "use 0 to leave a row out"))
+            raise ValueError(refusal(name, f"{weights.min()}", expected, "use 0 to leave a row out"))
         if not weights.any():
-            raise ValueError(refusal("sample_weight", "nothing but zeros", "a weight above 0", "pass None"))
+            raise ValueError(refusal(name, "nothing but zeros", "a weight above 0", "pass None"))
         return np.ascontiguousarray(weights)
 
     def _read_validation(self, given: tuple[Any, Any, Any], learnt: Samples) -> Watched | None:
         """A set of the user's own, as the engine takes it, and its y."""
         X_val, y_val, weights = given
-        if X_val is None and y_val is None:
+        if X_val is None and y_val is None and weights is None:
             return None
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
@@ -382,7 +426,7 @@ class Multilayer(
             self, X_val, y_val, accept_sparse="csr", dtype="numeric", multi_output=True, reset=False
         )
         targets = self._encode(y_val, learnt.dtype)
-        weights = None if weights is None else _check_sample_weight(weights, X_val, dtype=np.float64)
+        weights = self._read_weights(weights, X_val, "sample_weight_val")
         return Samples(rows_of(X_val, "X_val"), targets, weights, self._constants(targets)), y_val
 
     @abstractmethod
@@ -396,15 +440,20 @@ class Multilayer(
     def _prepare(self, samples: Samples, first_pass: bool, incremental: bool) -> None:
         """A model for the first pass; for a later one the same, its optimizer anew unless the fit is incremental."""
         n_features = samples.X.shape[1]
+        total = samples.total_weight if self.solver == "lbfgs" else 1.0
         if not first_pass:
             self._push()
+            self._follow_parameters(total)
+            if self.best_loss_ is None and not self.early_stopping:
+                self.best_loss_ = np.inf
+            if self.best_validation_score_ is None and self.early_stopping:
+                self.best_validation_score_ = -np.inf
             if not incremental and self.solver != "lbfgs":
                 self._model.optimizer = solver_of(self, self._loss_of_targets()[1])
             return
         self.n_iter_ = self.t_ = 0
         self.out_activation_ = self._out_activation()
         dtype = np.float32 if samples.dtype in (np.float32, np.float16) else np.float64
-        total = samples.total_weight if self.solver == "lbfgs" else 1.0
         self._model = self._new_model(n_features, dtype, total)
         self.n_layers_ = len(self._units()) + 2
         self.loss_curve_ = []
@@ -446,7 +495,7 @@ class Multilayer(
         self._best_weights = self._model.get_weights() if self.early_stopping else None
         onlookers.begin(Progress(n_epochs, 0, len(samples), epochs.n_steps))
         try:
-            with DeferredInterrupt() as interrupt:
+            with fitting(), DeferredInterrupt() as interrupt:
                 done = self._train(epochs, held_out, n_epochs, interrupt)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
@@ -467,18 +516,23 @@ class Multilayer(
         n_summed, onlookers = self._loss_of_targets()[1], epochs.onlookers
         optimizer: Any = self._model.optimizer
         start, self.n_iter_ = time.perf_counter(), 0
-        while self.n_iter_ < max_iter and not onlookers.stopped:
-            onlookers.epoch_begins(len(self.loss_curve_) + 1)
-            rows_before = onlookers.progress.rows_done
-            loss = epochs.run(interrupt) * n_summed
+        rows_before = onlookers.progress.rows_done
+
+        def ended(loss: float) -> None:
+            nonlocal rows_before
             self.n_iter_ += 1
-            self.t_ += onlookers.progress.rows_done - rows_before
-            self._count_epoch(loss, held_out, onlookers)
+            self.t_, rows_before = self.t_ + onlookers.progress.rows_done - rows_before, onlookers.progress.rows_done
+            self._count_epoch(loss * n_summed, held_out, onlookers)
             if self.early_stopping:
                 self._count_score()
             else:
                 self._count_loss()
             end_epoch(self, optimizer, n_summed)
+
+        while self.n_iter_ < max_iter and not onlookers.stopped:
+            onlookers.epoch_begins(len(self.loss_curve_) + 1)
+            certain = 1 if held_out is not None else self._certain_epochs()
+            epochs.run(epochs.together(min(certain, max_iter - self.n_iter_)), ended, interrupt)
             if self._no_improvement_count > self.n_iter_no_change:
                 if stops(self, optimizer, n_summed, self._message()):
                     return True
@@ -486,6 +540,12 @@ class Multilayer(
             if self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds:
                 return True
         return onlookers.stopped
+
+    def _certain_epochs(self) -> int:
+        """How many will follow each other whatever their losses, with no change between them."""
+        if self.max_seconds is not None or changes_with_rows(self):
+            return 1
+        return self.n_iter_no_change + 1 - self._no_improvement_count
 
     def _count_epoch(self, loss: float, held_out: Watched | None, onlookers: Onlookers) -> None:
         """Keep the values of an epoch, and tell whoever wants to know them."""
@@ -577,7 +637,17 @@ class Multilayer(
 
     @property
     def _n_features_out(self) -> int:
-        return int(self._units()[-1])
+        return int([self.n_features_in_, *(each.shape[1] for each in self.coefs_[:-1])][-1])
+
+    def _place_of_layer(self, layer: Any) -> int:
+        """Where what belongs to a layer of units ends among the network's: normalisation and dropout follow it."""
+        layers = self._model.layers
+        ends = [*(k - 1 for k in range(1, len(layers)) if isinstance(layers[k], Dense)), len(layers) - 1]
+        whole = isinstance(layer, Integral) and not isinstance(layer, bool)
+        if not whole or not -len(ends) <= layer < len(ends):
+            expected = f"a whole number from {-len(ends)} to {len(ends) - 1}: there are {len(ends)} layers"
+            raise ValueError(refusal("layer", repr(layer), expected, "pass layer=-1 for the last one"))
+        return ends[layer]
 
     def transform(self, X: Any, layer: int = -2) -> Array:
         """Hidden features: the outputs of a layer with its activation applied.
@@ -586,13 +656,15 @@ class Multilayer(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         layer : int
-            Counted from 0 at the first hidden one, or from -1 backwards; -1 gives raw scores.
+            Counted from 0 at the first hidden one, or from -1 backwards, each with the normalisation that follows it;
+            -1 gives raw scores.
 
         Returns
         -------
         ndarray of shape (n_samples, n_units)
         """
-        return self._outputs(self._read_X(X), layer)
+        X = self._read_X(X)
+        return self._outputs(X, self._place_of_layer(layer))
 
     def input_gradients(self, X: Any, output: int = 0) -> Array:
         """The gradient of a raw score by the features of each row: what each feature pulls at.
@@ -620,3 +692,9 @@ class Multilayer(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def weighted_layers(layers: Sequence[Layer]) -> str:
+    """Those that learn something, with their units."""
+    learning = (layer for layer in layers if not isinstance(layer, Dropout))
+    return ", ".join(f"{type(each).__name__}({getattr(each, 'units', '')})" for each in learning)

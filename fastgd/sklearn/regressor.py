@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse
 import scipy.special
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
@@ -76,6 +77,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {**Multilayer._parameter_constraints, "loss": [str, Loss]}
 
     _name_of_score = "r2"
+    n_outputs_: int
 
     def __init__(
         self,
@@ -145,8 +147,18 @@ class MLPRegressor(RegressorMixin, Multilayer):
         self.n_threads = n_threads
 
     def _read_y(self, y: Any, incremental: bool, first_pass: bool) -> Array:
+        if scipy.sparse.issparse(y):
+            raise TypeError(refusal("y", "a sparse matrix", "an array of numbers", "pass y.toarray()"))
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if not first_pass and n_outputs != self.n_outputs_:
+            got, expected = f"{n_outputs} numbers for each row", f"{self.n_outputs_}, as before"
+            raise ValueError(refusal("y", got, expected, "train another regressor for them"))
+        self.n_outputs_ = n_outputs
+        loss = self._loss_of_targets()[0]
+        if loss.compares_rows:
+            expected, remedy = "a loss of each row by itself", "train a fastgd.Sequential with it"
+            raise ValueError(refusal("loss", f"{loss.name}, whose targets say which rows are alike", expected, remedy))
         return self._encode(y, np.float64)
 
     def _encode(self, y: Any, dtype: Any) -> Array:

@@ -201,16 +201,16 @@ def _text_of(container: Container, where: str) -> Array:
 class TypeOfY(Kind):
     """scikit-learn's LabelBinarizer, of which the classes are an attribute of their own."""
 
-    TYPES = ("binary", "multiclass", "multilabel-indicator")
+    TYPES = ("binary", "multiclass", "multilabel-indicator", "sparse multilabel-indicator")
 
     def plain(self, value: Any, where: str, tensors: Tensors) -> Any:
-        return value.y_type_
+        return f"sparse {value.y_type_}" if value.sparse_input_ else value.y_type_
 
     def read(self, plain: Any, where: str, container: Container) -> Pending:
         if plain not in self.TYPES:
             raise container.damaged(where, plain, f"one of {', '.join(self.TYPES)}")
         binarizer = LabelBinarizer()
-        binarizer.y_type_, binarizer.sparse_input_ = plain, False
+        binarizer.y_type_, binarizer.sparse_input_ = plain.removeprefix("sparse "), plain.startswith("sparse ")
         return at_once(binarizer)
 
 

@@ -47,9 +47,14 @@ class Times:
         return self.factor * self.schedule(step)
 
 
+def changes_with_rows(estimator: Multilayer) -> bool:
+    """Whether the learning rate depends on the number of rows seen."""
+    return bool(estimator.solver == "sgd" and estimator.learning_rate == "invscaling")
+
+
 def end_epoch(estimator: Multilayer, optimizer: Optimizer, n_summed: int) -> None:
     """Let the learning rate fall with the number of rows seen, if it is to."""
-    if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+    if changes_with_rows(estimator):
         rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
         optimizer.learning_rate = n_summed * rate
 

@@ -1,6 +1,6 @@
 from cpython.buffer cimport Py_buffer
 
-from .engine cimport block_function, kernel_table, loss_plan, matrix, row_link, source_array
+from .engine cimport block_function, kernel_table, loss_plan, matrix, replay_function, row_link, source_array
 
 
 cdef const kernel_table *table_for(dtype) except NULL
@@ -12,6 +12,7 @@ cdef object scalars_of(declared, dtype, Py_ssize_t n_outputs=*)
 cdef loss_plan plan_of_loss(const kernel_table *table, loss) except *
 cdef block_function loss_block(const kernel_table *table, loss) except NULL
 cdef block_function update_block(const kernel_table *table, rule) except NULL
+cdef replay_function replay_of(const kernel_table *table, rule)
 
 
 cdef class Source:

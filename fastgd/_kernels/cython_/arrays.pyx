@@ -24,6 +24,7 @@ from .engine cimport (
     matrix_bytes,
     matrix_of_shape,
     named_blocks,
+    replay_function,
     own_row_loss,
     philox_permutation,
     philox_uniform,
@@ -166,6 +167,11 @@ cdef block_function loss_block(const kernel_table *table, loss) except NULL:
 
 cdef block_function update_block(const kernel_table *table, rule) except NULL:
     return _find(table.optimizers, table.n_optimizers, rule.name).block if rule.built_in else _rendered(table, rule, rule.block)
+
+
+cdef replay_function replay_of(const kernel_table *table, rule):
+    """Many steps of a rule without a gradient; NULL of a user's own, which takes them one by one."""
+    return _find(table.optimizers, table.n_optimizers, rule.name).replay if rule.built_in else NULL
 
 
 cdef int _code_of(const char *format, Py_ssize_t itemsize) except -1:

@@ -19,11 +19,6 @@
 typedef void (*block_function)(void *const *arrays, ptrdiff_t count, const void *scalars);
 
 typedef struct {
-    const char *name;
-    block_function block, derivative;   /* derivative: of an activation, else NULL */
-} named_blocks;
-
-typedef struct {
     char *data;                     /* NULL where the plan does not need the matrix */
     ptrdiff_t rows, columns;        /* rows: those there is room for, which fixes where panels begin */
     ptrdiff_t panels, last_width;   /* their number, and the columns of the last one with its padding */
@@ -72,6 +67,8 @@ typedef struct {
     int at_once;                            /* each step is taken by all columns before the next */
     int scales;                             /* all that a step does to a column without a gradient is to scale it */
     int counts_penalty;                     /* the penalty is counted column by column, when a step is taken */
+    int rests_at_zero;                      /* the rule leaves weights alone, and states, where these are zero and there is no gradient */
+    ptrdiff_t drawn;                        /* so many steps end with the last one that draws all weights to zero */
     int is_plain;                           /* a step is w - rate g, of an only output, and what draws weights to zero is one: */
     double factor;                          /* of all weights */
     double square;                          /* with an L2 penalty: the sum of their squares without that factor */
@@ -94,7 +91,7 @@ typedef struct {
     block_function activate, differentiate; /* NULL: linear */
     const void *activation_scalars;
     int keeps_output;
-    double l1, l2;
+    double own_l1, own_l2, l1, l2;          /* penalties, and what they are in this step */
     int nonnegative;                        /* constraints on the weights, not on biases; max_norm of each output's, 0: none */
     double max_norm;
     matrix average;                         /* like weight; where weights are averaged */
@@ -108,8 +105,23 @@ typedef struct {
     void *row_factors;                      /* LAYER_NORM: REAL, 1 / sqrt(variance + eps) of each row */
 } dense_layer;
 
+/* Steps that columns of a sparse X take without a gradient, but for that of a penalty. */
+typedef struct {
+    const void *scalars;                    /* REAL: FASTGD_MAX_SCALARS for each step */
+    const double *weight_sum;               /* of each step's batch; NULL: penalties are not counted */
+    ptrdiff_t steps;
+    double l1, l2;
+} missed_steps;
+
+/* Takes such steps with columns whose weights, whole vectors of them, lie in one run, and so their states; arrays are those of
+ * an update.  Adds what each column's penalty is before each step to a vector of its own, lane by lane.  0: not all weights were
+ * finite throughout. */
+typedef int (*replay_function)(const missed_steps *missed, void *const *arrays, ptrdiff_t columns, ptrdiff_t column_size,
+                               double *penalty);
+
 typedef struct {
     block_function update;                  /* of weights, gradient, states; leaves the old weights in the gradient's place */
+    replay_function replay;                 /* the same for many steps; NULL of a rule of a user's own */
     ptrdiff_t n_states;
     const void *scalars;                    /* REAL, this step's */
     const void *bias_scalars;               /* the same, or others after them where weight decay spares the biases */
@@ -142,6 +154,12 @@ typedef void (*row_loss)(const scored_rows *rows, const void *scalars, ptrdiff_t
 
 /* What a link that takes several outputs at a time makes of rows first .. last-1, in place. */
 typedef void (*row_link)(const matrix *score, ptrdiff_t outputs_per_target, ptrdiff_t first, ptrdiff_t last);
+
+typedef struct {
+    const char *name;
+    block_function block, derivative;       /* derivative: of an activation, else NULL */
+    replay_function replay;                 /* of an optimizer, else NULL */
+} named_blocks;
 
 typedef struct {
     const char *name;
@@ -192,6 +210,8 @@ typedef struct {
     const double *weights;                  /* of the rows; NULL: all 1 */
     ptrdiff_t n_rows, batch_size, n_steps, step, steps_per_epoch;
     int draws_order;                        /* TRAIN: a new order for each epoch; else the one there is, if any, for all */
+    ptrdiff_t *orders;                      /* TRAIN: one for each epoch touched; NULL: none of that kind */
+    const double *penalty_scales;           /* TRAIN: of each step; NULL: 1 */
     uint64_t seed;
     uint64_t steps_before;                  /* TRAIN, GRADIENTS: number of the first step, for what is drawn in each */
     ptrdiff_t epoch, first_epoch;
@@ -208,6 +228,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, last;                  /* the batch: positions in the order */
     double weight_sum;
+    double penalty_scale;                   /* of this step; 0: none has been set */
     double newest_share;                    /* of this step's weights in their average */
     int moves;                              /* whether weights change after this batch */
     int settles;                            /* steps that are owed are taken now */

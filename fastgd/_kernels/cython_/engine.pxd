@@ -33,10 +33,17 @@ cdef extern from "engine.h" nogil:
 
     ctypedef void (*block_function)(void *const *arrays, Py_ssize_t count, const void *scalars) noexcept nogil
 
+    ctypedef struct missed_steps:
+        pass
+
+    ctypedef int (*replay_function)(const missed_steps *missed, void *const *arrays, Py_ssize_t columns, Py_ssize_t column_size,
+                                    double *penalty) noexcept nogil
+
     ctypedef struct named_blocks:
         const char *name
         block_function block
         block_function derivative
+        replay_function replay
 
     ctypedef struct matrix:
         char *data
@@ -83,6 +90,7 @@ cdef extern from "engine.h" nogil:
         int at_once
         int scales
         int counts_penalty
+        int rests_at_zero
         int is_plain
         double factor
         double square
@@ -103,6 +111,8 @@ cdef extern from "engine.h" nogil:
         block_function differentiate
         const void *activation_scalars
         int keeps_output
+        double own_l1
+        double own_l2
         double l1
         double l2
         int nonnegative
@@ -120,6 +130,7 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct update_rule:
         block_function update
+        replay_function replay
         Py_ssize_t n_states
         const void *scalars
         const void *bias_scalars
@@ -180,6 +191,8 @@ cdef extern from "engine.h" nogil:
         Py_ssize_t step
         Py_ssize_t steps_per_epoch
         int draws_order
+        Py_ssize_t *orders
+        const double *penalty_scales
         uint64_t seed
         uint64_t steps_before
         Py_ssize_t epoch

@@ -444,8 +444,11 @@ INLINE double loss_of_output(const linear_job *job, const scored_output *scored,
     double sum = 0, divisor = divisor_of_batch(job, scored, batch, n, simple);
     if (simple || job->batch_size == 1)
         return (double)*scored->value;
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum += weight_of_row(job, scored, i, batch[i], simple) * (double)scored->value[i * scored->apart];
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double weight = weight_of_row(job, scored, i, batch[i], simple);
+        /* The loss of a row without weight may be infinite. */
+        sum += weight != 0 ? weight * (double)scored->value[i * scored->apart] : 0;
+    }
     return divisor > 0 ? (double)n * sum / divisor : 0;
 }
 

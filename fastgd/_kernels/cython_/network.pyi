@@ -8,6 +8,7 @@ from ..backend import Array, LayerSpec, StepSpec
 from ..rows import SparseRows
 
 RESTING_RULES: tuple[str, ...]
+RESTING_AT_ZERO: tuple[str, ...]
 
 class Network:
     @property
@@ -51,7 +52,7 @@ class Network:
         losses: Array,
         n_threads: int,
         order: Array | None = None,
-        penalty_scale: float = 1.0,
+        penalty_scales: Array | None = None,
     ) -> tuple[int, int]: ...
     def evaluate(
         self, X: Array | SparseRows, targets: Array, weights: Array | None, *, n_threads: int

@@ -43,6 +43,7 @@ from .arrays cimport (
     scalars_of,
     source_as_it_lies,
     table_for,
+    replay_of,
     update_block,
 )
 from .engine cimport (
@@ -80,6 +81,9 @@ from ..backend import PLAIN_STEP
 
 # Rules that leave a weight and its states alone where there is no gradient, unless decay draws the weight to zero.
 RESTING_RULES = ("sgd", "adagrad")
+# Those that do so where all states are zero, as they are until a column has had a gradient.
+RESTING_AT_ZERO = ("momentum", "nesterov", "rmsprop", "rmsprop_momentum", "rmsprop_centered", "adadelta", "adam", "amsgrad",
+                   "nadam", "yogi", "lion")
 
 cdef enum:
     # Steps that columns of a sparse X may be behind: the table of their scalars stays in the L2 cache.
@@ -179,13 +183,14 @@ cdef class Network:
         if len(rule.states) > FASTGD_MAX_STATES or len(rule.scalars) > FASTGD_MAX_SCALARS:
             raise ValueError(f"optimizer {rule.name}: got {len(rule.states)} states and {len(rule.scalars)} scalars, expected "
                              f"at most {FASTGD_MAX_STATES} and {FASTGD_MAX_SCALARS}")
-        self.at.rule.update = update_block(self.table, rule)
+        self.at.rule.update, self.at.rule.replay = update_block(self.table, rule), replay_of(self.table, rule)
         self.at.rule.n_states, self.n_scalars = len(rule.states), len(rule.scalars)
         self.at.rule.scalars = self.at.rule_scalars
         self.rule = rule
         places = [rule.scalars.index(name) if name in rule.scalars else -1 for name in ("learning_rate", "coupled", "decay")]
         self.at.place_of_rate, self.at.place_of_coupled, self.at.place_of_decay = places
         self.at.rests = rule.formula.name in RESTING_RULES
+        self.at.history.rests_at_zero = rule.formula.name in RESTING_AT_ZERO
 
     cdef object _take_step(self, step):
         """What is done in a step besides the rule; before the layers are taken."""
@@ -212,7 +217,7 @@ cdef class Network:
         layer.n_inputs = 1
         if layer.kind == DENSE:
             layer.n_inputs, layer.n_outputs = n_inputs, spec.n_outputs
-            layer.l1, layer.l2 = spec.l1, spec.l2
+            layer.l1, layer.l2 = layer.own_l1, layer.own_l2 = spec.l1, spec.l2
             layer.nonnegative, layer.max_norm = spec.nonnegative, spec.max_norm
             self.at.constrains = self.at.constrains or spec.nonnegative or spec.max_norm != 0
             self.at.penalized = self.at.penalized or spec.l1 != 0 or spec.l2 != 0
@@ -484,12 +489,13 @@ cdef class Network:
 
     def train(self, X, targets, weights, *, Py_ssize_t batch_size, uint64_t seed, bint shuffle, Py_ssize_t epoch,
               Py_ssize_t step, Py_ssize_t n_steps, uint64_t steps_before, scalars, losses, int n_threads, order=None,
-              double penalty_scale=1.0):
+              penalty_scales=None):
         """Run `n_steps` steps, from step `step` of epoch `epoch` on, rolling over the ends of epochs.
 
-        Rows come in the order given instead of a shuffled one, and penalties are `penalty_scale` times theirs.
+        Rows come in the order given instead of a shuffled one, and penalties are as many times theirs as a step's scale says.
         """
         cdef Source scalar_table = Source(scalars), given = None if order is None else Source(order)
+        cdef Source scales = None if penalty_scales is None else Source(penalty_scales)
         cdef Sink loss_sums = Sink(losses)
         cdef Py_ssize_t parts
         with self.lock:
@@ -501,8 +507,13 @@ cdef class Network:
                 self._keep_gradients()
             self.at.job.draws_order = shuffle and given is None
             self.at.order = self._order_of(self.at.job.n_rows) if self.at.job.draws_order else NULL
+            self.at.job.orders = NULL
             if given is not None:
                 self.at.order = <Py_ssize_t *>given.at.data
+                self.at.job.orders = self.at.order if given.buffer.ndim == 2 else NULL
+            self.at.job.penalty_scales = NULL
+            if scales is not None:
+                self.at.job.penalty_scales = <const double *>scales.at.data
             self.at.job.batch_size, self.at.job.n_steps = batch_size, n_steps
             self.at.job.step, self.at.job.steps_per_epoch = step, parts_of(self.at.job.n_rows, batch_size)
             self.at.job.seed, self.at.job.steps_before = seed, steps_before
@@ -511,9 +522,7 @@ cdef class Network:
             self._place_bias_scalars(scalar_table.columns)
             self.at.job.scalars = <const double *>scalar_table.at.data
             self.at.job.losses = <double *>loss_sums.buffer.buf
-            self._scale_penalties(penalty_scale)
             self._run(TRAIN, held, targets, weights, n_threads, 3.0 * batch_size * n_steps)
-            self._scale_penalties(1.0)
             if self.is_embedded:
                 # Compiled code reads the weights as they lie.
                 self._settle()
@@ -559,11 +568,6 @@ cdef class Network:
         """Whether such steps are w - rate g but for a factor."""
         bounds = [scalars[:, k] for k, name in enumerate(self.rule.scalars) if name == "bound"]
         return self.rule.formula.name == "sgd" and all(np.isinf(bound).all() for bound in bounds)
-
-    cdef object _scale_penalties(self, double scale):
-        for k, spec in enumerate(self.specs):
-            if self.at.layers[k].kind == DENSE:
-                self.at.layers[k].l1, self.at.layers[k].l2 = scale * spec.l1, scale * spec.l2
 
     def evaluate(self, X, targets, weights, *, int n_threads):
         """sum(w_i l_i) without penalties, sum(w_i), and sum(w_i correct_i) or NaN where nothing is correct."""

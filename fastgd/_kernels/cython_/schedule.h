@@ -399,7 +399,7 @@ static double pass_parts(network *net, int member, ptrdiff_t first, ptrdiff_t la
 static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
-    net->history.steps = 0;
+    net->history.steps = net->history.drawn = 0;
     net->history.factor = 1;
 }
 
@@ -462,13 +462,30 @@ static double sum_of_weights(const network *net, ptrdiff_t first, ptrdiff_t last
 
 /* Training ----------------------------------------------------------------------------------------------------------- */
 
+/* What columns are owed by the steps so far they are owed with the penalties of these. */
+static void scale_penalties(network *net, int member, double scale)
+{
+    if (net->history.steps > 0)
+        settle_columns(net, member);
+    team_wait(&net->barrier);
+    for (ptrdiff_t k = 0; k < net->n_layers && member == 0; k++) {
+        net->layers[k].l1 = scale * net->layers[k].own_l1;
+        net->layers[k].l2 = scale * net->layers[k].own_l2;
+    }
+    if (member == 0)
+        net->now.penalty_scale = scale;
+    team_wait(&net->barrier);
+}
+
 /* Which rows, of which total weight, with which scalars. */
 static void begin_step(network *net, ptrdiff_t k)
 {
     const job_description *job = &net->job;
     if (job->draws_order && (k == 0 || job->step == 0))
         philox_permutation(job->seed, (uint32_t)job->epoch, job->n_rows, net->order);
-    if (net->history.is_plain && net->layers[0].l2 != 0 && (k == 0 || job->step == 0))
+    if (job->orders && (k == 0 || job->step == 0))
+        net->order = job->orders + (job->epoch - job->first_epoch) * job->n_rows;
+    if (net->history.is_plain && net->layers[0].own_l2 != 0 && (k == 0 || job->step == 0))
         net->history.square = squares_of_weights(&net->layers[0]);
     net->now.first = job->step * job->batch_size;
     net->now.last = smaller(net->now.first + job->batch_size, job->n_rows);
@@ -579,6 +596,8 @@ static void train(network *net, int member)
             begin_step(net, k);
         team_wait(&net->barrier);
         ptrdiff_t rows = net->now.last - net->now.first;
+        if (net->job.penalty_scales && net->job.penalty_scales[k] != net->now.penalty_scale)
+            scale_penalties(net, member, net->job.penalty_scales[k]);
         if (net->now.weight_sum > 0 && narrow.n_layers && !needs_gradients(net) && rows <= net->most_rows)
             net->now.loss_sum = descend_narrow(net, &narrow, rows);
         /* A batch without weight is passed over, unless weights are to change by those before it. */
@@ -590,6 +609,8 @@ static void train(network *net, int member)
             end_step(net, k);
         team_wait(&net->barrier);
     }
+    if (net->job.penalty_scales)
+        scale_penalties(net, member, 1);
 }
 
 /* The other jobs ----------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define FASTGD_SPARSE_H
 
 #include "dense.h"
+#include "replay.h"
 
 /* Converts a run of values; by element type. */
 typedef void (*convert_function)(const char *from, ptrdiff_t stride, ptrdiff_t count, REAL *to);
@@ -271,41 +272,43 @@ static int descend_plainly(const dense_layer *layer, const sparse_batch *batch, 
 
 /* What columns are owed ---------------------------------------------------------------------------------------------- */
 
-/* Adds to the penalty of each of some columns that of its weights in one panel, times so much.  Sums of four, or of two,
- * which the compiler makes vectors of: a panel's width is a multiple of that. */
-static void count_penalty(const dense_layer *layer, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t last, double times, double *penalty)
+/* Weights of columns first .. last-1, so many of each, that lie in one run: from element number `begin` of the matrix on. */
+typedef struct {
+    ptrdiff_t begin, width, first, last;
+} column_run;
+
+INLINE column_run run_in_panel(const matrix *m, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t last)
 {
-    enum { PARTS = 16 / sizeof(REAL) };
-    ptrdiff_t width = width_of_panel(&layer->weight, panel);
-    const REAL *weight = panel_row(&layer->weight, panel, first);
-    for (ptrdiff_t column = first; column < last; column++, weight += width) {
-        double part[PARTS] = {0}, sum = 0;
-        for (ptrdiff_t i = 0; i < width; i += PARTS)
-            for (ptrdiff_t k = 0; k < PARTS; k++)
-                part[k] += (0.5 * layer->l2 * (double)weight[i + k] + copysign(layer->l1, (double)weight[i + k])) * (double)weight[i + k];
-        for (ptrdiff_t k = 0; k < PARTS; k++)
-            sum += part[k];
-        penalty[column] += times * sum;
+    return (column_run){panel_row(m, panel, first) - (REAL *)m->data, width_of_panel(m, panel), first, last};
+}
+
+/* Adds to the penalty of each column that of these weights, times so much. */
+static void count_penalty(const dense_layer *layer, const column_run *run, double times, double *penalty)
+{
+    const REAL *weight = (const REAL *)layer->weight.data + run->begin;
+    for (ptrdiff_t column = run->first; column < run->last; column++, weight += run->width) {
+        DOUBLES sum = {0};
+        add_penalty(weight, run->width, layer->l1, layer->l2, times, &sum);
+        penalty[column] += sum_of_doubles(sum);
     }
 }
 
-/* Columns first .. last-1 in one panel, alike in what they have missed: the steps from number `step` on, with no gradient. */
-static int take_missed_steps(const dense_layer *layer, const update_rule *rule, const step_history *history, ptrdiff_t panel,
-                             ptrdiff_t first, ptrdiff_t last, ptrdiff_t step)
+/* Columns that are alike in what they have missed: the steps from number `step` on, with no gradient, one by one. */
+static int take_missed_steps(const dense_layer *layer, const update_rule *rule, const step_history *history, const column_run *run,
+                             ptrdiff_t step)
 {
     REAL gradient[UNIT_ELEMENTS] ALIGNED;
-    char *weight = (char *)panel_row(&layer->weight, panel, first);
-    ptrdiff_t offset = weight - layer->weight.data, count = (last - first) * width_of_panel(&layer->weight, panel);
-    void *arrays[2 + FASTGD_MAX_STATES] = {weight, gradient};
+    void *arrays[2 + FASTGD_MAX_STATES] = {(REAL *)layer->weight.data + run->begin, gradient};
+    ptrdiff_t count = (run->last - run->first) * run->width;
     update_rule missed = *rule;
     int finite = 1;
     for (ptrdiff_t s = 0; s < rule->n_states; s++)
-        arrays[2 + s] = layer->state[s].data + offset;
+        arrays[2 + s] = (REAL *)layer->state[s].data + run->begin;
     for (; step < history->steps; step++) {
         for (ptrdiff_t i = 0; i < count; i++)
             gradient[i] = 0;
         if (history->counts_penalty)
-            count_penalty(layer, panel, first, last, history->weight_sum[step], history->penalty);
+            count_penalty(layer, run, history->weight_sum[step], history->penalty);
         missed.scalars = missed.bias_scalars = (const REAL *)history->scalars + step * FASTGD_MAX_SCALARS;
         finite &= update_run(layer, &missed, arrays, count, count);
     }
@@ -313,17 +316,105 @@ static int take_missed_steps(const dense_layer *layer, const update_rule *rule, 
 }
 
 /* The same where each step is but a factor: all of them are one.  weight_sum: of the batch of the step to come, or 0. */
-static void take_missed_factors(const dense_layer *layer, const step_history *history, ptrdiff_t panel, ptrdiff_t first,
-                                ptrdiff_t last, ptrdiff_t step, double weight_sum)
+static void take_missed_factors(const dense_layer *layer, const step_history *history, const column_run *run, ptrdiff_t step,
+                                double weight_sum)
 {
-    REAL *weight = panel_row(&layer->weight, panel, first);
-    ptrdiff_t count = (last - first) * width_of_panel(&layer->weight, panel);
+    REAL *weight = (REAL *)layer->weight.data + run->begin;
     double now = history->scale[history->steps], inverse = 1 / history->scale[step];
     double squares = history->squares[history->steps] - history->squares[step] + weight_sum * now * now;
     if (history->counts_penalty)
-        count_penalty(layer, panel, first, last, squares * inverse * inverse, history->penalty);
-    for (ptrdiff_t i = 0; i < count; i++)
+        count_penalty(layer, run, squares * inverse * inverse, history->penalty);
+    for (ptrdiff_t i = 0; i < (run->last - run->first) * run->width; i++)
         weight[i] *= (REAL)(now * inverse);
+}
+
+/* Whole vectors of a column: a panel has two, or the last one in which a second would be padding. */
+INLINE ptrdiff_t vectors_of_column(const matrix *m) { return 2 * (m->panels - 1) + ceil_divide(m->last_width, LANES); }
+
+INLINE column_run vector_of_column(const matrix *m, ptrdiff_t column, ptrdiff_t vector)
+{
+    column_run run = run_in_panel(m, vector / 2, column, column + 1);
+    ptrdiff_t within = vector % 2 * LANES;
+    return (column_run){run.begin + within, smaller(run.width - within, LANES), column, column + 1};
+}
+
+/* Vectors from number `vector` on of columns from `first` on. */
+typedef struct {
+    ptrdiff_t first, columns, vector, vectors;
+} column_part;
+
+INLINE void copy_part(const matrix *m, const column_part *part, REAL *to, int back)
+{
+    for (ptrdiff_t c = 0; c < part->columns; c++)
+        for (ptrdiff_t v = 0; v < part->vectors; v++, to += LANES) {
+            column_run run = vector_of_column(m, part->first + c, part->vector + v);
+            REAL *at = (REAL *)m->data + run.begin;
+            if (back)
+                vec_store_lanes(at, vec_load(to), run.width);
+            else
+                vec_store(to, vec_load_lanes(at, run.width));
+        }
+}
+
+/* No bit is set: a zero below zero a step would turn into one above. */
+static int are_zero(const REAL *values, ptrdiff_t count)
+{
+    UNSIGNED any = 0, bits;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        memcpy(&bits, values + i, sizeof bits);
+        any |= bits;
+    }
+    return any == 0;
+}
+
+/* All steps that are missed.  Weights that would become non-finite on the way take them one by one, since they stay as they
+ * are in such a step. */
+static int replay_part(const dense_layer *layer, const update_rule *rule, step_history *history, const missed_steps *missed,
+                       const column_part *part)
+{
+    REAL runs[2 + FASTGD_MAX_STATES][VECTORS_REPLAYED * LANES] ALIGNED;
+    DOUBLES penalty[VECTORS_REPLAYED];
+    void *arrays[2 + FASTGD_MAX_STATES] = {runs[0]};
+    ptrdiff_t size = part->vectors * LANES, first_step = history->steps - missed->steps;
+    int finite = 1, rests = history->rests_at_zero && first_step >= history->drawn;
+    for (ptrdiff_t a = 1 + rule->n_states; a > 1; a--) {
+        arrays[a] = runs[a];
+        copy_part(&layer->state[a - 2], part, runs[a], 0);
+        rests = rests && are_zero(runs[a], part->columns * size);
+    }
+    if (rests)
+        return 1;
+    copy_part(&layer->weight, part, runs[0], 0);
+    memset(penalty, 0, (size_t)part->columns * sizeof *penalty);
+    if (!rule->replay(missed, arrays, part->columns, size, (double *)penalty)) {
+        for (ptrdiff_t k = 0; k < part->columns * part->vectors; k++) {
+            column_run run = vector_of_column(&layer->weight, part->first + k / part->vectors, part->vector + k % part->vectors);
+            finite &= take_missed_steps(layer, rule, history, &run, first_step);
+        }
+        return finite;
+    }
+    copy_part(&layer->weight, part, runs[0], 1);
+    for (ptrdiff_t s = 0; s < rule->n_states; s++)
+        copy_part(&layer->state[s], part, runs[2 + s], 1);
+    for (ptrdiff_t c = 0; c < part->columns && missed->weight_sum; c++)
+        history->penalty[part->first + c] += sum_of_doubles(penalty[c]);
+    return 1;
+}
+
+/* As many columns at a time as there is room for, or a part of one. */
+static int replay_columns(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first, ptrdiff_t last,
+                          ptrdiff_t step)
+{
+    missed_steps missed = {(const REAL *)history->scalars + step * FASTGD_MAX_SCALARS,
+                           history->counts_penalty ? history->weight_sum + step : NULL, history->steps - step, layer->l1, layer->l2};
+    ptrdiff_t vectors = vectors_of_column(&layer->weight), columns = VECTORS_REPLAYED / vectors + (vectors > VECTORS_REPLAYED);
+    int finite = 1;
+    for (; first < last; first += columns)
+        for (ptrdiff_t v = 0; v < vectors; v += VECTORS_REPLAYED) {
+            column_part part = {first, smaller(columns, last - first), v, smaller(VECTORS_REPLAYED, vectors - v)};
+            finite &= replay_part(layer, rule, history, &missed, &part);
+        }
+    return finite;
 }
 
 /* Columns that are alike in what they have missed are as of now; weight_sum is that of the step that they will take with a
@@ -331,32 +422,48 @@ static void take_missed_factors(const dense_layer *layer, const step_history *hi
 static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, step_history *history, ptrdiff_t first,
                             ptrdiff_t last, double weight_sum)
 {
-    int finite = 1, counts = history->counts_penalty && weight_sum > 0;
     ptrdiff_t step = history->taken[first];
+    int finite = 1, counts = history->counts_penalty && weight_sum > 0, replays = rule->replay && !history->at_once && !history->scales;
     if (step == history->steps && !counts)
         return 1;
+    if (replays && step < history->steps)
+        finite = replay_columns(layer, rule, history, first, last, step);
     for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+        column_run run = run_in_panel(&layer->weight, panel, first, last);
         if (history->scales) {
-            take_missed_factors(layer, history, panel, first, last, step, weight_sum);
+            take_missed_factors(layer, history, &run, step, weight_sum);
             continue;
         }
-        finite &= take_missed_steps(layer, rule, history, panel, first, last, step);
+        if (!replays)
+            finite &= take_missed_steps(layer, rule, history, &run, step);
         if (counts)
-            count_penalty(layer, panel, first, last, weight_sum, history->penalty);
+            count_penalty(layer, &run, weight_sum, history->penalty);
     }
     for (ptrdiff_t column = first; column < last; column++)
         history->taken[column] = (uint32_t)history->steps;
     return finite;
 }
 
-/* Live columns lie anywhere, but are known: what is kept of one is asked for while others are brought up to date. */
+/* Live columns lie anywhere, but are known: what is kept of one is asked for while others are brought up to date, and sooner
+ * what tells whether there is anything to do. */
 #define LIVE_AHEAD 12
+#define COLUMNS_AHEAD 3
 
-INLINE void ask_for_column(const dense_layer *layer, const step_history *history, ptrdiff_t column)
+INLINE void ask_for_panel(const matrix *m, ptrdiff_t panel, ptrdiff_t column)
 {
-    __builtin_prefetch(history->taken + column, 1);
-    __builtin_prefetch(history->penalty + column, 1);
-    __builtin_prefetch(panel_row(&layer->weight, 0, column), 1);
+    const char *row = (const char *)panel_row(m, panel, column);
+    ptrdiff_t bytes = width_of_panel(m, panel) * (ptrdiff_t)sizeof(REAL);
+    for (ptrdiff_t line = 0; line < bytes; line += CACHE_LINE)
+        __builtin_prefetch(row + line, 1);
+}
+
+INLINE void ask_for_column(const dense_layer *layer, const update_rule *rule, ptrdiff_t column)
+{
+    for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+        ask_for_panel(&layer->weight, panel, column);
+        for (ptrdiff_t s = 0; s < rule->n_states; s++)
+            ask_for_panel(&layer->state[s], panel, column);
+    }
 }
 
 /* Live columns number first .. last-1, before a step. */
@@ -366,8 +473,12 @@ static int catch_up(const dense_layer *layer, const update_rule *rule, step_hist
     int finite = 1;
     for (; first < last; first++) {
         ptrdiff_t column = batch->live_column[first];
-        if (first + LIVE_AHEAD < last)
-            ask_for_column(layer, history, batch->live_column[first + LIVE_AHEAD]);
+        if (first + LIVE_AHEAD < last) {
+            __builtin_prefetch(history->taken + batch->live_column[first + LIVE_AHEAD], 1);
+            __builtin_prefetch(history->penalty + batch->live_column[first + LIVE_AHEAD], 1);
+        }
+        if (first + COLUMNS_AHEAD < last)
+            ask_for_column(layer, rule, batch->live_column[first + COLUMNS_AHEAD]);
         finite &= bring_up_to_date(layer, rule, history, column, column + 1, weight_sum);
     }
     return finite;
@@ -393,13 +504,15 @@ INLINE double scalar_at(const network *net, ptrdiff_t place)
     return place < 0 ? 0 : (double)((const REAL *)net->rule.scalars)[place];
 }
 
-/* A step is no step for columns without a gradient if the rule does nothing then, and nothing draws weights to zero. */
-static int is_owed(const network *net)
+/* Whether this step draws all weights to zero, gradient or not. */
+INLINE int draws_weights(const network *net)
 {
     const dense_layer *layer = &net->layers[0];
-    return !net->rests || layer->l1 != 0 || layer->l2 != 0 || scalar_at(net, net->place_of_coupled) != 0
-        || scalar_at(net, net->place_of_decay) != 0;
+    return layer->l1 != 0 || layer->l2 != 0 || scalar_at(net, net->place_of_coupled) != 0 || scalar_at(net, net->place_of_decay) != 0;
 }
+
+/* A step is no step for columns without a gradient if the rule does nothing then, and nothing draws weights to zero. */
+static int is_owed(const network *net) { return !net->rests || draws_weights(net); }
 
 /* Of a weight without a gradient, where a step is but a factor. */
 INLINE double left_by_step(const network *net)
@@ -422,6 +535,8 @@ static int write_history(network *net)
     history->squares[step + 1] = history->squares[step] + net->now.weight_sum * scale * scale;
     scale *= left_by_step(net);
     history->scale[step + 1] = scale;
+    if (draws_weights(net))
+        history->drawn = history->steps;
     return history->steps < history->room && !history->at_once
         && (!history->scales || (fabs(scale) < LARGEST_SCALE && fabs(scale) > 1 / LARGEST_SCALE));
 }
@@ -500,6 +615,17 @@ static int update_live_unit(const dense_layer *layer, const sparse_batch *batch,
     return finite;
 }
 
+/* What is kept of these columns in one panel, while their gradients are summed. */
+INLINE void ask_for_unit(const dense_layer *layer, const sparse_batch *batch, const update_rule *rule, ptrdiff_t panel,
+                         ptrdiff_t first, ptrdiff_t count)
+{
+    for (ptrdiff_t k = first; k < first + count; k++) {
+        ask_for_panel(&layer->weight, panel, batch->live_column[k]);
+        for (ptrdiff_t s = 0; s < rule->n_states; s++)
+            ask_for_panel(&layer->state[s], panel, batch->live_column[k]);
+    }
+}
+
 /* Unit: LIVE_TOGETHER live columns. `taken`: how many steps of the history they will have behind them. */
 static int update_live(const dense_layer *layer, const sparse_batch *batch, const update_rule *rule, step_history *history,
                        ptrdiff_t taken, ptrdiff_t first, ptrdiff_t last)
@@ -507,8 +633,10 @@ static int update_live(const dense_layer *layer, const sparse_batch *batch, cons
     int finite = 1;
     for (; first < last; first++) {
         ptrdiff_t begin = first * LIVE_TOGETHER, count = smaller(LIVE_TOGETHER, batch->live - begin);
-        for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++)
+        for (ptrdiff_t panel = 0; panel < layer->weight.panels; panel++) {
+            ask_for_unit(layer, batch, rule, panel, begin, count);
             finite &= update_live_unit(layer, batch, rule, panel, begin, count);
+        }
         for (ptrdiff_t k = 0; k < count; k++)
             history->taken[batch->live_column[begin + k]] = (uint32_t)taken;
     }

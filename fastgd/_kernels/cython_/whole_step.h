@@ -7,21 +7,6 @@
 
 #include "dense.h"
 
-/* Eight sums, so that no addition waits for the one before it, and in an order that does not depend on the vectors' width. */
-static double sum_of_squares(const REAL *values, ptrdiff_t count)
-{
-    double sums[8] = {0}, sum = 0;
-    ptrdiff_t i = 0;
-    for (; i + 8 <= count; i += 8)
-        for (int lane = 0; lane < 8; lane++)
-            sums[lane] += (double)values[i + lane] * (double)values[i + lane];
-    for (; i < count; i++)
-        sum += (double)values[i] * (double)values[i];
-    for (int lane = 0; lane < 8; lane++)
-        sum += sums[lane];
-    return sum;
-}
-
 INLINE ptrdiff_t run_of_unit(const weight_unit *unit)
 {
     return (unit->rows + (unit->ends_with_bias ? 1 : 0)) * unit->width;

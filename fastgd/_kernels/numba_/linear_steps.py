@@ -379,7 +379,9 @@ def steps_of(dtype: str, index: str) -> SimpleNamespace:
         for i in range(n):
             at = i * job.n_outputs + k
             out = linear_output_at(get_integer(job.outputs, k), 0)
-            total += weight_of_row(job, out, get_integer(batch, i), at) * float(get(job.value, at))
+            weight = weight_of_row(job, out, get_integer(batch, i), at)
+            # The loss of a row without weight may be infinite.
+            total += weight * float(get(job.value, at)) if weight != 0.0 else 0.0
         return n * total / divisor if divisor > 0.0 else 0.0
 
     @compiled

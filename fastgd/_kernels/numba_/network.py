@@ -340,7 +340,7 @@ class Network:
         losses: Array,
         n_threads: int,
         order: Array | None = None,
-        penalty_scale: float = 1.0,
+        penalty_scales: Array | None = None,
     ) -> tuple[int, int]:
         assert self.rule is not None
         parts, n_rows = -(-batch_size // self.at.most_rows), len(X)
@@ -352,7 +352,8 @@ class Network:
             at.finish_step = self._finish_step(parts > 1)
             at.draws_order = shuffle and order is None
             at.order = data_of(order) if order is not None else self._order_of(n_rows) if shuffle else 0
-            at.penalty_scale = penalty_scale
+            at.orders = at.order if order is not None and order.ndim == 2 else 0
+            at.penalty_scales = 0 if penalty_scales is None else data_of(penalty_scales)
             at.batch_size, at.n_steps, at.step = batch_size, n_steps, step
             at.steps_per_epoch = -(-n_rows // batch_size)
             at.seed, at.steps_before, at.epoch, at.first_epoch = seed, steps_before, epoch, epoch

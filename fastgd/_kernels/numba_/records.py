@@ -89,8 +89,8 @@ class Network(Structure):
         # The job.
         + [("x", Source), ("y", Source), ("seed", c_uint64), ("steps_before", c_uint64)]
         + _reals("clip_norm clip_slack penalty_scale")
-        + _integers("kind labels weights order draws_order n_rows batch_size n_steps step steps_per_epoch")
-        + _integers("epoch first_epoch scalars n_scalars losses")
+        + _integers("kind labels weights order orders draws_order n_rows batch_size n_steps step steps_per_epoch")
+        + _integers("epoch first_epoch scalars n_scalars penalty_scales losses")
         + _integers("layer use_link out out_row_stride out_column_stride")
         # Its progress.
         + _integers("first last status done nonfinite_weights batch_begin")

@@ -247,6 +247,9 @@ def make_train(dtype: str) -> Callable[..., Any]:
     def begin_step(net, k):
         if net.draws_order and (k == 0 or net.step == 0):
             permute(net.seed, net.epoch, net.n_rows, net.order)
+        if net.orders and (k == 0 or net.step == 0):
+            net.order = net.orders + 8 * net.n_rows * (net.epoch - net.first_epoch)
+        net.penalty_scale = get_double(net.penalty_scales, k) if net.penalty_scales else 1.0
         net.first = net.step * net.batch_size
         net.last = lesser(net.first + net.batch_size, net.n_rows)
         net.weight_sum = sum_of_weights(net, net.first, net.last)
