@@ -60,9 +60,10 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 # Of one call into the engine, which Ctrl-C waits for: some hundredths of a second.
 FLOPS_OF_CALL = 1e8
 
-# The calls of a fit that may end early have more and more epochs, because the rates of those that are not needed are
-# computed in vain.
+# The calls of a fit have twice as many epochs each time. Where it may end early the first has few, because the rates of
+# epochs that are not needed are computed in vain; else more, since a call takes as long as some hundred rows.
 FIRST_EPOCHS = 4
+FIRST_EPOCHS_OF_ALL = 64
 
 LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -527,7 +528,7 @@ class Linear(Saved, Exportable, CallbackSupportMixin):
         patience = 0 if score or self.tol is None else int(self.n_iter_no_change)
         orders, stopping = Orders(learnt, seed if self.shuffle else None, n_threads), Stopping(self)
         start, n_done = time.perf_counter(), 0
-        n_epochs = FIRST_EPOCHS if patience else most
+        n_epochs = FIRST_EPOCHS if patience or self.max_seconds is not None else FIRST_EPOCHS_OF_ALL
         try:
             with (
                 ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool,
