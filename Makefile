@@ -36,7 +36,7 @@ test-full: .venv/ready-test
 # newest pytest, at an iterator in the old checks.
 test-oldest: .venv/ready-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/oldest 'scikit-learn==1.6.*'
-	PYTHONPATH=.venv/oldest $(PYTEST) -q -W ignore::pytest.PytestRemovedIn10Warning tests/test_sklearn_contract.py
+	PYTHONPATH=.venv/oldest $(PYTEST) -q -W ignore::pytest.PytestRemovedIn10Warning tests/test_sklearn_*.py
 
 # The wide vector code where the compiler has to lower it to the baseline's registers.
 test-lowered: .venv/ready-test

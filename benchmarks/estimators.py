@@ -139,6 +139,7 @@ CASES = {
         Case("breast cancer", "MLPClassifier", {"max_iter": 100, **WHOLE}),
         Case("60,000 x 784", "MLPClassifier", {"max_iter": 2, **WHOLE}),
         Case("2,000 sparse texts", "MLPClassifier", {"max_iter": 1, **WHOLE}),
+        Case("sparse text", "MLPClassifier", {"max_iter": 1, **WHOLE}),
         Case("digits", "SGDClassifier", {"max_iter": 50, **LINEAR}),
         Case("breast cancer", "SGDClassifier", {"max_iter": 100, **LINEAR}),
         Case("60,000 x 784", "SGDClassifier", {"max_iter": 2, **LINEAR}),

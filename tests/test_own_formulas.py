@@ -305,6 +305,24 @@ def test_threads_do_not_change_the_bits_and_models_train_side_by_side(swish, qua
         np.testing.assert_array_equal(weights, train(1))
 
 
+def test_columns_of_sparse_rows_take_the_steps_they_missed(heavy_ball):
+    """By a rule of one's own, one by one; here with an L1 penalty, which moves every weight in every step."""
+    pytest.importorskip("numba")
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = sparse.random(80, 60, 0.03, "csr", random_state=0), np.arange(80) % 2
+    models = []
+    for given in (X, X.toarray()):
+        optimizer = fg.optimizers.Optimizer(heavy_ball, learning_rate=0.05)
+        layers = [fg.Dense(40, activation="tanh", penalty=fg.L1(0.003)), fg.Dense(1)]
+        models.append(fg.Sequential(layers, loss="binary_cross_entropy", optimizer=optimizer, dtype="float64"))
+        models[-1].fit(given, y, epochs=2, batch_size=8)
+    for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # Penalties are added up column by column, and so in another order.
+    losses = [model.history.history["loss"] for model in models]
+    np.testing.assert_allclose(*losses, rtol=60 * np.finfo(float).eps)
+
+
 def test_minimize_takes_a_rule_of_ones_own(heavy_ball):
     result = fg.minimize(
         lambda x: float(x @ x), [3.0, -4.0], jac=lambda x: 2.0 * x, optimizer=heavy_ball, max_iter=2000, tol=1e-9

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
+import fastgd as fg  # noqa: E402
 from fastgd.sklearn import MLPAutoencoder, SGDClassifier  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -84,6 +85,20 @@ def test_data_that_are_refused_change_nothing():
     with pytest.raises(ValueError, match="parameters set since the last fit"):
         autoencoder.partial_fit(X)
     assert pickle.dumps(autoencoder) == before
+
+
+def test_codes_are_those_of_the_fit():
+    """Whatever has been set since; of averaged weights where these predict, and of ones that were put there."""
+    X, _ = digits()
+    autoencoder = MLPAutoencoder(4, (16,), solver=fg.Adam(0.01, average=1), max_iter=5, random_state=0).fit(X)
+    autoencoder.set_params(n_components=2, hidden_layer_sizes=())
+    codes = autoencoder.transform(X)
+    assert codes.shape[1] == len(autoencoder.get_feature_names_out()) == 4
+    np.testing.assert_allclose(autoencoder.inverse_transform(codes), autoencoder.reconstruct(X), rtol=0, atol=1e-12)
+    autoencoder.regressor_.coefs_[-1] = np.zeros((16, 64))
+    assert np.ptp(autoencoder.inverse_transform(codes), axis=0).max() == 0
+    with pytest.raises(ValueError, match="^codes: got 5 columns, expected 4, one for each component"):
+        autoencoder.inverse_transform(X[:, :5])
 
 
 def test_in_a_pipeline():

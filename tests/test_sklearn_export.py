@@ -27,7 +27,11 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
 import fastgd as fg  # noqa: E402
 from fastgd.sklearn import MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Older versions of scikit-learn pass SciPy options that newer ones of SciPy warn of.
+    pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),
+]
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 LABELS = (X[:, 0] > -0.5) + (X[:, 1] > 0.3).astype(int)

@@ -98,6 +98,63 @@ def test_a_network_of_another_shape_is_not_trained_further(changed):
     regressor.set_params(warm_start=False).fit(X, NUMBERS)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_partial_fits_after_lbfgs_have_the_solver_of_the_day(name):
+    """From the weights there are."""
+    pair = [getattr(module, name)(solver="lbfgs", **SMALL) for module in (theirs, ours)]
+    for estimator in pair:
+        estimator.fit(X, KINDS[name]).set_params(solver="adam", learning_rate_init=0.01)
+        # Scikit-learn's has nothing from L-BFGS that it could go on with.
+        if not hasattr(estimator, "loss_curve_"):
+            estimator.loss_curve_, estimator._no_improvement_count, estimator.best_loss_ = [], 0, np.inf
+        estimator.partial_fit(X, KINDS[name]).partial_fit(X, KINDS[name])
+    np.testing.assert_allclose(weights_of(pair[1]), weights_of(pair[0]), rtol=0, atol=1e-4)
+
+
+def test_predictions_are_those_of_the_fit():
+    """And so is what there is to be asked, whatever loss has been set since."""
+    regressor = ours.MLPRegressor("gaussian_nll", **SMALL).fit(X, NUMBERS)
+    before = regressor.predict(X, return_std=True), regressor.predict_interval(X)
+    regressor.set_params(loss="squared_error")
+    np.testing.assert_array_equal(regressor.predict(X, return_std=True), before[0])
+    np.testing.assert_array_equal(regressor.predict_interval(X), before[1])
+    other = ours.MLPRegressor(**SMALL).fit(X, NUMBERS)
+    expected = other.predict(X)
+    np.testing.assert_array_equal(other.set_params(loss="quantiles").predict(X), expected)
+    assert not hasattr(other, "predict_interval")
+    classifier = ours.MLPClassifier(loss="hinge", **SMALL).fit(X, LABELS > 0)
+    assert not hasattr(classifier.set_params(loss="log_loss"), "predict_proba")
+
+
+@pytest.mark.parametrize("make", [lambda: ours.MLPClassifier(**SMALL), lambda: ours.SGDClassifier("log_loss")])
+def test_probabilities_are_calibrated_if_the_fit_was(make, tmp_path):
+    """Neither before, nor after one that was not."""
+    plain = make().fit(X, LABELS)
+    before = plain.predict_proba(X)
+    np.testing.assert_array_equal(plain.set_params(calibration="sigmoid").predict_proba(X), before)
+    calibrated = make().set_params(calibration="sigmoid").fit(X, LABELS)
+    before = calibrated.predict_proba(X)
+    calibrated.set_params(calibration=None)
+    np.testing.assert_array_equal(calibrated.predict_proba(X), before)
+    with pytest.raises(ValueError, match="^calibration: got 'sigmoid' in an export"):
+        calibrated.to_c(tmp_path / "model.c")
+    calibrated.partial_fit(X, LABELS)
+    assert not hasattr(calibrated, "calibrator_")
+    assert (calibrated.predict_proba(X) != before).any()
+
+
+def test_weights_of_too_few_layers_are_refused():
+    """And those that there are stay."""
+    classifier = ours.MLPClassifier(**SMALL).fit(X, LABELS)
+    before = weights_of(classifier)
+    with pytest.raises(ValueError, match="^coefs_: got 1 arrays, expected 2, one for each layer"):
+        classifier.coefs_ = classifier.coefs_[:1]
+    with pytest.raises(ValueError, match="shape"):
+        classifier.intercepts_ = [np.zeros(2), np.zeros(3)]
+    np.testing.assert_array_equal(weights_of(classifier), before)
+    classifier.predict(X)
+
+
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("name", KINDS)
 def test_early_stopping_can_be_switched_between_fits(name, first):
@@ -184,14 +241,15 @@ def test_predictions_are_sparse_if_the_labels_were(early_stopping, tmp_path):
     """Of an indicator matrix, as scikit-learn has it; in a copy and from a file, too."""
     pytest.importorskip("safetensors")
     settings = {**SMALL, "early_stopping": early_stopping}
-    expected = theirs.MLPClassifier(**settings).fit(X, scipy.sparse.csr_matrix(PAIRS)).predict(X)
+    kind = type(theirs.MLPClassifier(**SMALL).fit(X, scipy.sparse.csr_matrix(PAIRS)).predict(X))
+    expected = theirs.MLPClassifier(**settings).fit(X, PAIRS).predict(X)
     fitted = ours.MLPClassifier(**settings).fit(X, scipy.sparse.csr_matrix(PAIRS))
     fitted.save(tmp_path / "model.safetensors")
     for estimator in (fitted, pickle.loads(pickle.dumps(fitted)), fg.load(tmp_path / "model.safetensors")):
         found = estimator.predict(X)
-        assert type(found) is type(expected)
+        assert type(found) is kind
         assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found.toarray(), expected.toarray())
+        np.testing.assert_array_equal(found.toarray(), expected)
     with pytest.raises(TypeError, match="^y: got a sparse matrix, expected an array of numbers; "):
         ours.MLPRegressor().fit(X, scipy.sparse.csr_matrix(PAIRS))
 

@@ -22,6 +22,7 @@ from sklearn.utils.fixes import parse_version  # noqa: E402
 
 import fastgd as fg  # noqa: E402
 from fastgd import sklearn as ours  # noqa: E402
+from fastgd.sklearn import linear  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -193,6 +194,14 @@ def test_early_stopping_agrees_with_scikit_learn(problem):
     a, b, X, y = pair(problem, early_stopping=True, tol=1e-3, max_iter=1000)
     assert_agree(a.fit(X, y), b.fit(X, y))
     assert len(b.validation_scores_) == b.n_iter_
+
+
+def test_early_stopping_scores_the_weights_there_are():
+    """Scikit-learn scores them without the factor by which the penalty shrinks them, which matters if it is strong."""
+    X, y = numbers()
+    regressor = ours.SGDRegressor(early_stopping=True, alpha=0.5, max_iter=3, random_state=0).fit(X, y)
+    regressor.fit(X, y, X_val=X, y_val=y)
+    assert regressor.validation_scores_[-1] == pytest.approx(regressor.score(X, y), rel=1e-9)
 
 
 def test_the_comparison_tells_another_seed():
@@ -440,6 +449,22 @@ def test_classes_have_the_same_bits_for_any_number_of_threads():
     fitted = [ours.SGDClassifier(max_iter=6, tol=None, n_threads=n, random_state=0).fit(X, y) for n in (1, 2, 5)]
     for other in fitted[1:]:
         np.testing.assert_array_equal(other.coef_, fitted[0].coef_)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("settings", [{}, {"average": True}, {"learning_rate": "adaptive", "eta0": 0.1}])
+def test_a_class_that_stops_early_changes_no_bits_of_the_others(settings, kind, monkeypatch):
+    """Whether it is trained by the same thread or by another."""
+    # However small the work is.
+    monkeypatch.setattr(linear, "choose", lambda n_threads, *_: n_threads)
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(2000, 20)) * (draw.random((2000, 20)) < 0.7)
+    y = np.digitize(X[:, 0] + 0.1 * X[:, 1], [-1.0, 0.0, 0.5])
+    given = X if kind == "dense" else scipy.sparse.csr_matrix(X)
+    fitted = [ours.SGDClassifier(n_threads=n, random_state=0, **settings).fit(given, y) for n in (1, 2, 3, 4)]
+    for other in fitted[1:]:
+        np.testing.assert_array_equal(other.coef_, fitted[0].coef_)
+        np.testing.assert_array_equal(other.intercept_, fitted[0].intercept_)
 
 
 def test_a_validation_set_of_ones_own_is_watched():

@@ -514,6 +514,14 @@ def test_gradients_by_the_inputs_are_those_of_differences():
         np.testing.assert_allclose(gradients[:, column], change[:, 4] / 2e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("output", [10, -11, "first", 0.5])
+def test_gradients_of_units_that_are_not_there_are_refused(output):
+    """There is one for each class."""
+    X, y = digits()
+    with pytest.raises(ValueError, match=r"^output: got .*, expected a whole number from -10 to 9"):
+        ours.MLPClassifier((5,), max_iter=2).fit(X, y).input_gradients(X, output)
+
+
 def test_an_activation_for_each_layer():
     """By name or configured; as many as there are hidden layers."""
     X, y = digits()
@@ -526,7 +534,8 @@ def test_an_activation_for_each_layer():
 def test_a_fit_can_be_bounded_in_time():
     """It ends with an epoch, at least one."""
     X, y = digits()
-    assert ours.MLPClassifier((6,), max_seconds=1e-9, tol=0).fit(X, y).n_iter_ == 1
+    for solver in ("adam", "lbfgs"):
+        assert ours.MLPClassifier((6,), solver=solver, max_seconds=1e-9, tol=0).fit(X, y).n_iter_ == 1
 
 
 def test_the_papers_form_is_the_same_for_any_number_of_threads():

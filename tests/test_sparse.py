@@ -280,16 +280,18 @@ def test_single_steps_among_others(rule):
     assert_same_bits(models[0].get_weights(), models[1].get_weights(), "weights")
 
 
+@pytest.mark.parametrize("penalty", [None, fg.ElasticNet(1e-4, 0.01)])
 @pytest.mark.parametrize("optimizer", [fg.Adam(0.01), fg.SGD(0.1, momentum=0.9), fg.SGD(0.1)])
-@pytest.mark.parametrize("units", [40, 6])
-def test_threads_change_no_bit(monkeypatch, optimizer, units):
+@pytest.mark.parametrize("units", [16, 40, 6])
+def test_threads_change_no_bit(monkeypatch, optimizer, units, penalty):
     monkeypatch.setattr("fastgd.threads.FLOPS_OF_STEP", 1.0)
     monkeypatch.setattr("fastgd.threads.FLOPS_OF_CALL", 1.0)
     dense, labels = documents()
     rows = sparse.csr_array(dense)
-    models = [classifier(optimizer, units, n_threads=n) for n in (1, 3)]
+    models = [classifier(optimizer, units, n_threads=n, penalty=penalty) for n in (1, 3)]
     for model in models:
         model.fit(rows, labels, epochs=3, batch_size=20)
+    assert models[0].history.history == models[1].history.history
     assert_same_bits(models[0].get_weights(), models[1].get_weights(), "weights")
 
 

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._formula import Activation
+from ..errors import refusal
 from ..model import Sequential
 from .multilayer import Multilayer
 from .names import KnownNames, activation_names
@@ -160,14 +161,10 @@ class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixi
         self.callbacks = callbacks
         self.n_threads = n_threads
 
-    @property
-    def _encoder_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        return list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-
     def _settings(self) -> dict[str, Any]:
         """Of the regressor."""
-        sizes = self._encoder_sizes
+        given = self.hidden_layer_sizes
+        sizes = list(given) if hasattr(given, "__iter__") else [given]
         return {
             **{name: getattr(self, name) for name in TAKEN},
             "hidden_layer_sizes": [*sizes, self.n_components, *sizes[::-1]],
@@ -235,8 +232,13 @@ class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixi
         return checked
 
     @property
+    def _code_layer(self) -> int:
+        """There are as many layers up to the code as from it to the outputs."""
+        return len(self.regressor_._model.layers) // 2 - 1
+
+    @property
     def _n_features_out(self) -> int:
-        return self.n_components
+        return int(self.regressor_.coefs_[self._code_layer].shape[1])
 
     def transform(self, X: Any) -> Array:
         """The codes of rows.
@@ -249,7 +251,7 @@ class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixi
         -------
         ndarray of shape (n_samples, n_components)
         """
-        return self.regressor_.transform(self._read_X(X), layer=len(self._encoder_sizes))
+        return self.regressor_.transform(self._read_X(X), layer=self._code_layer)
 
     def inverse_transform(self, codes: Any) -> Array:
         """Rows that have such codes.
@@ -263,11 +265,16 @@ class MLPAutoencoder(Saved, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixi
         ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
+        codes, n_components = check_array(codes, dtype=[np.float64, np.float32]), self._n_features_out
+        if codes.shape[1] != n_components:
+            expected = f"{n_components}, one for each component"
+            raise ValueError(refusal("codes", f"{codes.shape[1]} columns", expected, "pass what transform gives"))
+        self.regressor_._push()
         model = self.regressor_._model
-        layers = model.layers[len(self._encoder_sizes) + 1 :]
+        layers = model.layers[self._code_layer + 1 :]
         decoder = Sequential(layers, loss=model.loss, dtype=model.dtype, n_threads=self.n_threads)
-        decoder.build(self.n_components).set_weights(model.get_weights()[-2 * len(layers) :])
-        return decoder.predict(check_array(codes, dtype=[np.float64, np.float32]))
+        decoder.build(n_components).set_weights(model.get_weights(averaged=True)[-2 * len(layers) :])
+        return decoder.predict(codes)
 
     def reconstruct(self, X: Any) -> Array:
         """What the network makes of rows: ``inverse_transform(transform(X))``.

@@ -15,7 +15,14 @@ from ..errors import refusal
 if TYPE_CHECKING:
     from .._kernels import Array
 
-__all__ = ["METHODS", "check_held_out", "fit_probabilities", "probabilities_of", "refuse_in_partial_fit"]
+__all__ = [
+    "METHODS",
+    "check_held_out",
+    "fit_probabilities",
+    "is_calibrated",
+    "probabilities_of",
+    "refuse_in_partial_fit",
+]
 
 # "temperature" is there from scikit-learn 1.8 on.
 METHODS = next(
@@ -51,6 +58,11 @@ class Scores(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Array) -> Array:
         """The scores; of two classes the second one's."""
         return X[:, 0] if X.shape[1] == 1 else X
+
+
+def is_calibrated(estimator: Any) -> bool:
+    """Whether probabilities are calibrated, whatever has been set since the fit; before it, whether they are to be."""
+    return hasattr(estimator, "calibrator_") if hasattr(estimator, "classes_") else estimator.calibration is not None
 
 
 def refuse_in_partial_fit(estimator: Any) -> None:

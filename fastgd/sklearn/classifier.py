@@ -19,7 +19,14 @@ from sklearn.utils.validation import column_or_1d
 from .._formula import Loss
 from ..errors import refusal
 from ..inputs import read_loss
-from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
+from .calibration import (
+    METHODS,
+    check_held_out,
+    fit_probabilities,
+    is_calibrated,
+    probabilities_of,
+    refuse_in_partial_fit,
+)
 from .growth import Growth, grown_model
 from .labels import places_of, refuse_classes
 from .multilayer import Multilayer
@@ -452,6 +459,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         check_held_out(held_out[0].targets.astype(np.intp).ravel(), self.classes_)
 
     def _finish(self, held_out: Watched | None) -> None:
+        self.__dict__.pop("calibrator_", None)
         if self.calibration is not None and held_out is not None:
             samples = held_out[0]
             scores = self._outputs(as_users_have_it(samples.X), raw=True)
@@ -459,11 +467,15 @@ class MLPClassifier(ClassifierMixin, Multilayer):
             self.calibrator_ = fit_probabilities(self.calibration, scores, labels, samples.weights)
 
     def _check_link(self) -> bool:
-        if self.calibration is not None:
+        """Of the fit there is, whatever has been set since."""
+        model, given = self.__dict__.get("_model"), self.loss
+        if is_calibrated(self):
             return True
-        loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
-        if read_loss(loss).link == "linear":
-            raise AttributeError(f"loss {self.loss!r} gives scores, no probabilities; use decision_function")
+        declared = BINARY.get(given, given) if isinstance(given, str) else given
+        loss = read_loss(declared) if model is None else model.loss
+        if loss.link == "linear":
+            name = repr(given) if model is None else repr(loss.name)
+            raise AttributeError(f"loss {name} gives scores, no probabilities; use decision_function")
         return True
 
     @available_if(lambda estimator: estimator._check_link())
@@ -479,7 +491,7 @@ class MLPClassifier(ClassifierMixin, Multilayer):
         ndarray of shape (n_samples, n_classes)
         """
         X = self._read_X(X)
-        if self.calibration is not None:
+        if is_calibrated(self):
             return probabilities_of(self.calibrator_, self._outputs(X, raw=True))
         outputs = self._outputs(X)
         return np.column_stack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs

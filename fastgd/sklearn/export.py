@@ -84,10 +84,10 @@ class Exportable:
     def _predictor(self, dtype: npt.DTypeLike | None = None) -> Predictor:
         """What is exported, in the precision that is asked for."""
         check_is_fitted(self)
-        calibration: Any = getattr(self, "calibration", None)
-        if calibration is not None:
+        calibrator: Any = getattr(self, "calibrator_", None)
+        if calibrator is not None:
             remedy = "make it without, and convert a CalibratedClassifierCV of it by skl2onnx"
-            raise ValueError(refusal("calibration", f"{calibration!r} in an export", "None", remedy))
+            raise ValueError(refusal("calibration", f"{calibrator.method!r} in an export", "None", remedy))
         predictor = replace(self._predictor_as_fitted(), title=repr(self))
         if dtype is None:
             return predictor

@@ -16,7 +16,14 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from .._formula import LOSSES, Loss
-from .calibration import METHODS, check_held_out, fit_probabilities, probabilities_of, refuse_in_partial_fit
+from .calibration import (
+    METHODS,
+    check_held_out,
+    fit_probabilities,
+    is_calibrated,
+    probabilities_of,
+    refuse_in_partial_fit,
+)
 from .classifier import BINARY, refuse_loss
 from .growth import Growth
 from .labels import places_of
@@ -107,8 +114,9 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
     Notes
     -----
     Where this differs from scikit-learn: all classes see the rows in one order, of which each has its own there; early
-    stopping watches the classifier as a whole rather than each class by itself; the objective that `tol` is about has
-    the penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
+    stopping watches the classifier as a whole rather than each class by itself, and scores the weights as they are,
+    where scikit-learn leaves out how much the l2 penalty has shrunk them; the objective that `tol` is about has the
+    penalty of all weights on sparse rows, too, and of what they are after the l1 penalty has been taken of them;
     `partial_fit` with `average` keeps the intercept, which scikit-learn's forgets; with an l1 penalty the averages are
     of the weights of each step, where scikit-learn takes what the penalty takes later from all steps before, too; what
     `sparsify` has made sparse can be trained further.
@@ -303,6 +311,7 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         return weights[None] if len(weights) == 2 else np.column_stack([np.ones(len(weights)), weights])
 
     def _fit_outputs(self, X: Any, y: Any, labels: Array, sample_weight: Array | None, max_iter: int) -> None:
+        self.__dict__.pop("calibrator_", None)
         class_weights = self._weights_of_outputs()
         n_outputs, state = len(class_weights), self._coefficients(len(class_weights))
         held_out = self._held_out(X, labels, y, sample_weight)
@@ -354,7 +363,7 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
 
     # ------------------------------------------------------------------------------------------------------ asking
     def _check_link(self) -> bool:
-        if self.calibration is not None:
+        if is_calibrated(self):
             return True
         loss = BINARY.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
         declared = LOSSES["binary_cross_entropy"] if loss == "log_loss" else LOSSES.get(loss, loss)
@@ -386,7 +395,7 @@ class SGDClassifier(Linear, linear_model.SGDClassifier):
         ndarray of shape (n_samples, n_classes)
         """
         check_is_fitted(self)
-        if self.calibration is not None:
+        if is_calibrated(self):
             return probabilities_of(self.calibrator_, self.decision_function(X))
         if self.loss in ("log_loss", "modified_huber"):
             probabilities: Array = linear_model.SGDClassifier.predict_proba.__get__(self)(X)

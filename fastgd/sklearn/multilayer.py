@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
     # Rows that are not learnt from, and their y as the user has it.
     Watched = tuple[Samples, Any]
+
+# Initial weights; they are drawn as float64, so these take 256 kB.
+DRAWN_AT_A_TIME = 1 << 15
 
 # scikit-learn's names of links.
 OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}
@@ -166,8 +170,7 @@ class Multilayer(
 
     @coefs_.setter
     def coefs_(self, given: list[Array]) -> None:
-        self._weight_lists("coefs_")[0][:] = given
-        self._push()
+        self._replace("coefs_", self._weight_lists("coefs_")[0], given)
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -176,8 +179,20 @@ class Multilayer(
 
     @intercepts_.setter
     def intercepts_(self, given: list[Array]) -> None:
-        self._weight_lists("intercepts_")[1][:] = given
-        self._push()
+        self._replace("intercepts_", self._weight_lists("intercepts_")[1], given)
+
+    def _replace(self, name: str, arrays: list[Array], given: list[Array]) -> None:
+        """Give the engine others in the place of all of them, or leave all as they are."""
+        before = list(arrays)
+        if len(given) != len(before):
+            expected, remedy = f"{len(before)}, one for each layer", "pass as many"
+            raise ValueError(refusal(name, f"{len(given)} arrays", expected, remedy))
+        arrays[:] = given
+        try:
+            self._push()
+        except (TypeError, ValueError):
+            arrays[:] = before
+            raise
 
     def _push(self) -> None:
         """Give the engine what has been put in the place of a coefficient or an intercept, if anything has."""
@@ -267,20 +282,29 @@ class Multilayer(
             **described,
         ).build(n_features)
         weights, places = model.get_weights(), self._places(model)
-        drawn = self._initial_weights([n_features, *self._units(), layers[-1].units])
+        drawn = self._initial_weights([n_features, *self._units(), layers[-1].units], dtype)
         for k, W, b in zip(places, drawn[::2], drawn[1::2], strict=True):
             weights[k : k + 2] = W, b
         model.set_weights(weights)
         return model
 
-    def _initial_weights(self, widths: list[int]) -> list[Array]:
+    def _initial_weights(self, widths: list[int], dtype: Any = np.float64) -> list[Array]:
         """Uniform by Glorot & Bengio 2010, biases too."""
         factor = 2.0 if self.activation == "logistic" else 6.0
         weights = []
         for n_in, n_out in zip(widths, widths[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
-            weights += [self._random_state.uniform(-bound, bound, shape) for shape in ((n_in, n_out), n_out)]
+            weights += [self._drawn(bound, shape, dtype) for shape in ((n_in, n_out), (n_out,))]
         return weights
+
+    def _drawn(self, bound: float, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Uniform on ±bound: the numbers of a single call, which are cast while they are in the cache."""
+        drawn = np.empty(shape, dtype)
+        rows = -(-DRAWN_AT_A_TIME // math.prod(shape[1:]))
+        for first in range(0, len(drawn), rows):
+            piece = drawn[first : first + rows]
+            piece[:] = self._random_state.uniform(-bound, bound, piece.shape)
+        return drawn
 
     # ---------------------------------------------------------------------------------------------------- training
     @_fit_context(prefer_skip_nested_validation=True)
@@ -448,7 +472,8 @@ class Multilayer(
                 self.best_loss_ = np.inf
             if self.best_validation_score_ is None and self.early_stopping:
                 self.best_validation_score_ = -np.inf
-            if not incremental and self.solver != "lbfgs":
+            # The optimizer of a network that L-BFGS alone has trained has done nothing yet.
+            if self.solver != "lbfgs" and not (incremental and self._model.n_steps_done):
                 self._model.optimizer = solver_of(self, self._loss_of_targets()[1])
             return
         self.n_iter_ = self.t_ = 0
@@ -463,16 +488,17 @@ class Multilayer(
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _fit_lbfgs(self, samples: Samples, held_out: Watched | None, onlookers: Onlookers) -> None:
-        n_summed = self._loss_of_targets()[1]
+        n_summed, start = self._loss_of_targets()[1], time.perf_counter()
 
         def report(n_iter: int, loss: float) -> bool:
             self.n_iter_ = n_iter
             onlookers.progress.rows_done += len(samples)
             self._count_epoch(loss * n_summed, held_out, onlookers)
             onlookers.call_ended()
-            if not onlookers.stopped and n_iter < self.max_iter:
+            over = self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds
+            if not (onlookers.stopped or over) and n_iter < self.max_iter:
                 onlookers.epoch_begins(len(self.loss_curve_) + 1)
-            return onlookers.stopped
+            return onlookers.stopped or over
 
         if held_out is not None and self.validation_loss_curve_ is None:
             self.validation_loss_curve_, self.validation_scores_ = [], []
@@ -680,7 +706,10 @@ class Multilayer(
         -------
         ndarray of shape (n_samples, n_features)
         """
-        X = self._read_X(X)
+        X, n_outputs = self._read_X(X), self.coefs_[-1].shape[1]
+        if not isinstance(output, Integral) or not -n_outputs <= output < n_outputs:
+            expected = f"a whole number from {-n_outputs} to {n_outputs - 1}, one of the last layer's units"
+            raise ValueError(refusal("output", repr(output), expected, "pass output=0 for the first"))
         return input_gradients(self._model, X.toarray() if is_sparse(X) else X, output)
 
     # --------------------------------------------------------------------------------------------------- exporting

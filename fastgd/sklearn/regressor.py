@@ -170,8 +170,16 @@ class MLPRegressor(RegressorMixin, Multilayer):
         return targets
 
     def _loss_of_targets(self) -> tuple[Loss, int]:
-        loss = read_loss(SAME_LOSS.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss)
+        loss = self._declared_loss()
         return loss, self.n_outputs_ if loss.name == "poisson" else 1
+
+    def _fitted_loss(self) -> Loss:
+        """The one that the network was trained with, whatever has been set since; before a fit that of `loss`."""
+        model = self.__dict__.get("_model")
+        return self._declared_loss() if model is None else model.loss
+
+    def _declared_loss(self) -> Loss:
+        return read_loss(SAME_LOSS.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss)
 
     def _constants(self, targets: Array) -> Array | None:
         if self.loss != "poisson":
@@ -207,7 +215,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
 
     def _levels(self) -> list[float] | None:
         """Of the quantiles that are learnt, if they are."""
-        loss = self._loss_of_targets()[0]
+        loss = self._fitted_loss()
         return list(loss.parameters["levels"]) if loss.name == "quantiles" else None
 
     def _centre(self, outputs: Array) -> Array:
@@ -234,7 +242,7 @@ class MLPRegressor(RegressorMixin, Multilayer):
             Means, or whatever the loss makes of them; of several quantiles the one nearest to the median. With
             `return_std` a tuple of two such arrays.
         """
-        if return_std and self._loss_of_targets()[0].name != "gaussian_nll":
+        if return_std and self._fitted_loss().name != "gaussian_nll":
             remedy = "make the regressor with loss='gaussian_nll'"
             raise ValueError(refusal("return_std", "True", "a loss that learns variances, too", remedy))
         outputs = self._outputs(self._read_X(X))
@@ -244,8 +252,9 @@ class MLPRegressor(RegressorMixin, Multilayer):
         return predictions, self._shaped(np.sqrt(self._grouped(outputs)[:, :, 1]))
 
     def _check_interval(self) -> bool:
-        if self._loss_of_targets()[0].name not in ("quantiles", "gaussian_nll"):
-            raise AttributeError(f"loss {self.loss!r} gives no intervals; use 'quantiles' or 'gaussian_nll'")
+        loss = self._fitted_loss()
+        if loss.name not in ("quantiles", "gaussian_nll"):
+            raise AttributeError(f"loss {loss.name!r} gives no intervals; use 'quantiles' or 'gaussian_nll'")
         return True
 
     @available_if(lambda estimator: estimator._check_interval())

@@ -10,10 +10,36 @@
 
 /* Epochs ----------------------------------------------------------------------------------------------------------- */
 
+enum { PARTIAL_SUMS = 8 };
+
+/* The sums over the weights from the weights themselves, which have no scale then. */
+static void add_up_weights(linear_output *out, ptrdiff_t count)
+{
+    const REAL *weight = out->weight;
+    double squares[PARTIAL_SUMS] = {0}, magnitudes[PARTIAL_SUMS] = {0};
+    multiply_out(out, count);
+    for (ptrdiff_t i = 0; i < count; i += PARTIAL_SUMS)
+        for (ptrdiff_t j = 0; j < smaller(PARTIAL_SUMS, count - i); j++) {
+            double w = (double)weight[i + j];
+            squares[j] += w * w;
+            magnitudes[j] += fabs(w);
+        }
+    out->squares = out->magnitudes = 0;
+    for (ptrdiff_t j = 0; j < PARTIAL_SUMS; j++) {
+        out->squares += squares[j];
+        out->magnitudes += magnitudes[j];
+    }
+}
+
+/* Where an output may end the call, the others have to go on from it to the same bits as they do in a call of their own, by
+   another thread: every epoch begins as a call does. */
 static void begin_linear_epoch(linear_job *job)
 {
-    for (ptrdiff_t k = 0; k < job->n_outputs; k++)
+    for (ptrdiff_t k = 0; k < job->n_outputs; k++) {
         job->outputs[k]->objective = 0;
+        if (job->patience > 0)
+            add_up_weights(job->outputs[k], job->rows.n_columns);
+    }
     if (job->permutation == NULL)
         return;
     /* By names of their own, lest each number that is stored might be one of these pointers. */

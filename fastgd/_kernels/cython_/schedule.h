@@ -440,8 +440,11 @@ static void remember_step(network *net, int member)
 static void account_for_penalties(network *net, int member, ptrdiff_t k)
 {
     team_wait(&net->barrier);
-    if (net->job.step + 1 < net->job.steps_per_epoch && k + 1 < net->job.n_steps && !net->now.nonfinite_weights
-        && isfinite(net->now.loss_sum))
+    int goes_on = net->job.step + 1 < net->job.steps_per_epoch && k + 1 < net->job.n_steps && !net->now.nonfinite_weights
+               && isfinite(net->now.loss_sum);
+    /* The first member goes on to count the step, by which the others must not decide. */
+    team_wait(&net->barrier);
+    if (goes_on)
         return;
     settle_columns(net, member);
     for (ptrdiff_t column = 0; column < net->n_inputs && member == 0; column++) {

@@ -449,6 +449,7 @@ static int bring_up_to_date(const dense_layer *layer, const update_rule *rule, s
 #define LIVE_AHEAD 12
 #define COLUMNS_AHEAD 3
 
+/* What is kept of a column, before it is wanted: some twenty lines of memory in a dozen places. */
 INLINE void ask_for_panel(const matrix *m, ptrdiff_t panel, ptrdiff_t column)
 {
     const char *row = (const char *)panel_row(m, panel, column);
