@@ -148,30 +148,27 @@ def test_the_order_is_the_same_everywhere(n, backend):
     assert sorted(orders[0]) == list(range(n))
 
 
-def seldom_sloping(n_columns, kind, dtype):
+def seldom_sloping(n_columns, dtype):
     """Rows of four classes so far apart that hinges soon have no slope at most, and their weights, some of them 0."""
     draw = np.random.default_rng(1)
     centres, labels = draw.normal(size=(4, n_columns)), draw.integers(4, size=403)
     X = (centres[labels] + 0.6 * draw.normal(size=(403, n_columns))).astype(dtype)
-    if kind == "csr":
-        X = pytest.importorskip("scipy.sparse").csr_matrix(X)
     return X, labels, draw.integers(3, size=403).astype(float)
 
 
 LOSSES_BY_ROW = [name for name, loss in LOSSES.items() if not (loss.rowwise or loss.compares_rows)]
 
 
-@pytest.mark.parametrize("kind", ["dense", "csr"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("l2", [0.0, 1e-3, 30.0])
 @pytest.mark.parametrize("name", LOSSES_BY_ROW)
-def test_looking_ahead_changes_no_bit(name, l2, dtype, kind):
+def test_looking_ahead_changes_no_bit(name, l2, dtype):
     """What is scored many rows at once is what one row after the other comes to.
 
     Where means are wanted there is no looking ahead, even if they begin after the last step.
     """
     for n_columns, weighted in ((5, False), (30, True), (64, False)):
-        X, labels, weights = seldom_sloping(n_columns, kind, dtype)
+        X, labels, weights = seldom_sloping(n_columns, dtype)
         loss = read_loss(name)
         given = {"loss": name, "l2": l2, "intercept_share": 0.0 if weighted else 1.0}
         if loss.target in ("sign", "probability"):
@@ -189,7 +186,7 @@ def test_looking_ahead_changes_no_bit(name, l2, dtype, kind):
 
 def test_rows_without_a_slope_are_looked_over():
     """The data of the test before are what it is about: few rows of an epoch change a weight."""
-    X, labels, _ = seldom_sloping(30, "dense", "float64")
+    X, labels, _ = seldom_sloping(30, "float64")
     W, b, *_ = trained("cython", X, labels, None, np.arange(4), "float64", l2=1e-3)
     margins = np.where(labels[:, None] == np.arange(4), 1, -1) * (X @ W.T + b)
     assert 0 < (margins <= 1).mean() < 0.1
@@ -198,7 +195,7 @@ def test_rows_without_a_slope_are_looked_over():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_objectives_that_nobody_watches_change_nothing(backend):
     """Coefficients are the same without them; with patience they are counted all the same."""
-    X, labels, _ = seldom_sloping(30, "dense", "float64")
+    X, labels, _ = seldom_sloping(30, "float64")
     settings = {**PLAIN, "l2": 1e-3, "loss": read_loss("hinge")}
     settings |= {"labels": np.arange(4), "class_weights": np.ones((4, 2))}
     outcomes = []

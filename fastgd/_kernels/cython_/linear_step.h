@@ -345,7 +345,8 @@ INLINE double weight_of_row(const linear_job *job, const scored_output *scored, 
 }
 
 /* What the weighted sum over a batch is divided by: a single row counts as much as it weighs. */
-INLINE double divisor_of_batch(const linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, int simple)
+INLINE double divisor_of_batch(const linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n,
+                               int simple)
 {
     double sum = 0;
     if (simple || job->batch_size == 1)
@@ -389,7 +390,8 @@ INLINE void add_row(linear_job *job, const scored_output *scored, ptrdiff_t numb
         add_to_mean(out, &row, by);
 }
 
-INLINE void add_batch(linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, double rate, int simple)
+INLINE void add_batch(linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, double rate,
+                      int simple)
 {
     double divisor = divisor_of_batch(job, scored, batch, n, simple);
     for (ptrdiff_t i = 0; i < n && divisor != 0; i++) {
@@ -418,12 +420,11 @@ static void charge(linear_job *job, linear_output *out, const ptrdiff_t *batch, 
 /* What the l2 penalty leaves of the weights in a step. */
 INLINE double left_by(double l2, double rate) { return upper(0, 1 - rate * l2); }
 
-INLINE double rate_of_step(const linear_job *job, const linear_output *out, ptrdiff_t step) { return out->pace * job->rates[step]; }
-
-INLINE void update_output(linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step, int simple)
+INLINE void update_output(linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, ptrdiff_t step,
+                          int simple)
 {
     linear_output *out = scored->out;
-    double rate = rate_of_step(job, out, step), t = job->steps_before + (double)step + 1;
+    double rate = out->pace * job->rates[step], t = job->steps_before + (double)step + 1;
     if (job->l2 > 0) {
         double left = left_by(job->l2, rate);
         shrink(out, job->rows.n_columns, left);
@@ -439,7 +440,8 @@ INLINE void update_output(linear_job *job, const scored_output *scored, const pt
 }
 
 /* The mean loss of a batch, as many times as it has rows; that of a single row does not depend on its weight. */
-INLINE double loss_of_output(const linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n, int simple)
+INLINE double loss_of_output(const linear_job *job, const scored_output *scored, const ptrdiff_t *batch, ptrdiff_t n,
+                             int simple)
 {
     double sum = 0, divisor = divisor_of_batch(job, scored, batch, n, simple);
     if (simple || job->batch_size == 1)

@@ -32,15 +32,16 @@ typedef struct {
     int is_worth;
 } rows_ahead;
 
-/* Wider rows than a vector's lanes of them fill the cache go one by one. */
+/* Rows go one by one that are so wide that as many as there are lanes would not fit; and sparse ones, whose products are not
+ * summed in vectors. */
 static int can_look_ahead(const linear_rows *rows)
 {
-    return rows->columns || LANES * rows->n_columns * (ptrdiff_t)sizeof(REAL) <= BYTES_OF_BLOCK;
+    return rows->columns == NULL && LANES * rows->n_columns * (ptrdiff_t)sizeof(REAL) <= BYTES_OF_BLOCK;
 }
 
 static ptrdiff_t rows_of_block(const linear_rows *rows)
 {
-    if (rows->columns || !can_look_ahead(rows))
+    if (!can_look_ahead(rows))
         return MOST_AHEAD;
     return smaller(MOST_AHEAD, BYTES_OF_BLOCK / (rows->n_columns * (ptrdiff_t)sizeof(REAL)));
 }
@@ -48,22 +49,21 @@ static ptrdiff_t rows_of_block(const linear_rows *rows)
 static void foresee_rows(const linear_job *job, const ptrdiff_t *numbers, ptrdiff_t n, rows_ahead *ahead)
 {
     const ptrdiff_t *labels = job->rows.labels;
+    const REAL *values = job->rows.values;
+    ptrdiff_t columns = job->rows.n_columns;
     for (ptrdiff_t i = 0; i < n && labels; i++)
         ahead->label[i] = labels[numbers[i]];
-    if (job->rows.columns == NULL) {
-        const REAL *values = job->rows.values;
-        ptrdiff_t columns = job->rows.n_columns;
-        for (ptrdiff_t i = 0; i < n; i++)
-            ahead->row[i] = values + numbers[i] * columns;
-        for (ptrdiff_t i = n; i < n + LANES; i++)
-            ahead->row[i] = ahead->row[n - 1];
-    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        ahead->row[i] = values + numbers[i] * columns;
+    for (ptrdiff_t i = n; i < n + LANES; i++)
+        ahead->row[i] = ahead->row[n - 1];
     ahead->n = n, ahead->known = 0;
 }
 
 /* From row `first` on: scales do not depend on the weights, and are the same for outputs of one pace.  Returns before which row
  * they are known: behind the one whose step multiplies out the scale. */
-INLINE ptrdiff_t foresee_scales(const linear_job *job, const linear_output *out, ptrdiff_t first, ptrdiff_t step, rows_ahead *ahead)
+INLINE ptrdiff_t foresee_scales(const linear_job *job, const linear_output *out, ptrdiff_t first, ptrdiff_t step,
+                                rows_ahead *ahead)
 {
     double scale = out->scale, pace = out->pace, l2 = job->l2, *left = ahead->left;
     const double *rates = job->rates + step;
@@ -102,24 +102,11 @@ INLINE VEC multiply_group(const REAL *const *rows, const REAL *w, ptrdiff_t coun
     return vec_sums(products);
 }
 
-INLINE void multiply_ahead(const linear_job *job, const linear_output *out, const ptrdiff_t *numbers, ptrdiff_t first, ptrdiff_t last,
-                           rows_ahead *ahead)
-{
-    if (job->rows.columns == NULL)
-        for (ptrdiff_t i = first; i < last; i += LANES)
-            vec_store(ahead->dot + i, multiply_group(ahead->row + i, out->weight, job->rows.n_columns));
-    else
-        for (ptrdiff_t i = first; i < last; i++) {
-            linear_row row = row_of(&job->rows, numbers[i]);
-            ahead->dot[i] = (REAL)dot(out->weight, &row);
-        }
-}
-
 /* Rows first to last - 1. */
-INLINE void score_ahead(const linear_job *job, const linear_output *out, const ptrdiff_t *numbers, ptrdiff_t first, ptrdiff_t last,
-                        rows_ahead *ahead)
+INLINE void score_ahead(const linear_job *job, const linear_output *out, ptrdiff_t first, ptrdiff_t last, rows_ahead *ahead)
 {
-    multiply_ahead(job, out, numbers, first, last, ahead);
+    for (ptrdiff_t i = first; i < last; i += LANES)
+        vec_store(ahead->dot + i, multiply_group(ahead->row + i, out->weight, job->rows.n_columns));
     for (ptrdiff_t i = first; i < last; i++) {
         ahead->product[i] = ahead->scale[i] * (double)ahead->dot[i];
         ahead->score[i] = (REAL)(ahead->product[i] + out->intercept);
@@ -152,13 +139,14 @@ INLINE void pass_rows(const linear_job *job, linear_output *out, ptrdiff_t first
 }
 
 /* The steps of one output.  After a row with a slope it looks half as far ahead, and twice as far when it has seen none. */
-static void step_output_by_block(linear_job *job, linear_output *out, const ptrdiff_t *numbers, ptrdiff_t step, rows_ahead *ahead)
+static void step_output_by_block(linear_job *job, linear_output *out, const ptrdiff_t *numbers, ptrdiff_t step,
+                                 rows_ahead *ahead)
 {
     foresee_targets(job, out, numbers, ahead);
     for (ptrdiff_t first = 0; first < ahead->n;) {
         ptrdiff_t known = foresee_scales(job, out, first, step, ahead);
         ptrdiff_t width = larger(FEWEST_AHEAD, out->ahead), last = smaller(first + width, known), steep = first;
-        score_ahead(job, out, numbers, first, last, ahead);
+        score_ahead(job, out, first, last, ahead);
         while (steep < last && ahead->gradient[steep] == 0)
             steep++;
         pass_rows(job, out, first, steep, ahead);
