@@ -278,6 +278,7 @@ typedef struct {
     const void *columns, *starts;           /* of sparse rows, whole numbers of index_bytes; else NULL */
     int index_bytes;
     ptrdiff_t n_columns;
+    ptrdiff_t row_length;                   /* of dense rows: from one to the next */
     const ptrdiff_t *labels;                /* of each row; or else */
     const void *targets;                    /* REAL, one a row */
     const double *weights;                  /* of each row; NULL: all 1 */

@@ -259,6 +259,7 @@ cdef extern from "engine.h" nogil:
         const void *starts
         int index_bytes
         Py_ssize_t n_columns
+        Py_ssize_t row_length
         const Py_ssize_t *labels
         const void *targets
         const double *weights

@@ -38,7 +38,7 @@ INLINE linear_row row_of(const linear_rows *rows, ptrdiff_t i)
 {
     int wide = rows->index_bytes == 8;
     if (rows->columns == NULL)
-        return (linear_row){(const REAL *)rows->values + i * rows->n_columns, NULL, 0, rows->n_columns};
+        return (linear_row){(const REAL *)rows->values + i * rows->row_length, NULL, 0, rows->n_columns};
     ptrdiff_t first = whole_number(rows->starts, wide, i), last = whole_number(rows->starts, wide, i + 1);
     return (linear_row){(const REAL *)rows->values + first, (const char *)rows->columns + first * rows->index_bytes, wide,
                         last - first};

@@ -50,11 +50,11 @@ static void foresee_rows(const linear_job *job, const ptrdiff_t *numbers, ptrdif
 {
     const ptrdiff_t *labels = job->rows.labels;
     const REAL *values = job->rows.values;
-    ptrdiff_t columns = job->rows.n_columns;
+    ptrdiff_t length = job->rows.row_length;
     for (ptrdiff_t i = 0; i < n && labels; i++)
         ahead->label[i] = labels[numbers[i]];
     for (ptrdiff_t i = 0; i < n; i++)
-        ahead->row[i] = values + numbers[i] * columns;
+        ahead->row[i] = values + numbers[i] * length;
     for (ptrdiff_t i = n; i < n + LANES; i++)
         ahead->row[i] = ahead->row[n - 1];
     ahead->n = n, ahead->known = 0;
