@@ -192,6 +192,36 @@ def test_rows_without_a_slope_are_looked_over():
     assert 0 < (margins <= 1).mean() < 0.1
 
 
+def lying_at(X, offset):
+    """The same rows, so many elements beyond where a vector may begin."""
+    memory = np.empty(X.size + 64, X.dtype)
+    first = -memory.ctypes.data % 64 // X.itemsize + offset
+    copy = memory[first : first + X.size].reshape(X.shape)
+    copy[...] = X
+    return copy
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_columns", [7, 30, 64])
+def test_where_rows_lie_changes_no_bit(n_columns, dtype):
+    """Those of a longer call are copied to where vectors begin; of 64 columns that begin there, none are."""
+    X, labels, weights = seldom_sloping(n_columns, dtype)
+    settings = {**PLAIN, "l2": 1e-3, "loss": read_loss("hinge")}
+    settings |= {"labels": np.arange(4), "class_weights": np.ones((4, 2))}
+    found = []
+    for offset in (0, 1, 3):
+        W, b = np.zeros((4, n_columns), dtype), np.zeros(4)
+        descent = get_backend("cython").LinearDescent(lying_at(X, offset), labels, weights, W, b, **settings)
+        given = {"steps_before": 0, "active": np.ones(4, np.uint8), "tol": 0.0, "patience": 0}
+        for n_epochs in (1, 5, 1):
+            descent.run(np.arange(403), None, np.full(n_epochs * 403, 0.01), n_epochs=n_epochs, **given)
+        found.append((W, b))
+    for W, b in found[1:]:
+        np.testing.assert_array_equal(W, found[0][0])
+        np.testing.assert_array_equal(b, found[0][1])
+    assert found[0][0].any()
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_objectives_that_nobody_watches_change_nothing(backend):
     """Coefficients are the same without them; with patience they are counted all the same."""
