@@ -14,7 +14,7 @@ import zlib
 
 import pytest
 
-ONE_IN = 160
+ONE_IN = 260
 
 # Found, not imported: a test that asks what an import loads must not find it loaded.
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
