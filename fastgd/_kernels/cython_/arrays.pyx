@@ -24,10 +24,10 @@ from .engine cimport (
     matrix_bytes,
     matrix_of_shape,
     named_blocks,
-    replay_function,
     own_row_loss,
     philox_permutation,
     philox_uniform,
+    replay_function,
 )
 
 # The order is that of EACH_ELEMENT_TYPE in kernels.c.

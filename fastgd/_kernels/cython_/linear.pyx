@@ -40,7 +40,7 @@ cdef void *_address(array) except? NULL:
     return buffer.buf
 
 
-def _whole_vectors(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t width, dtype):
+cdef object _whole_vectors(Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t width, dtype):
     """Zeros (n_rows, n_columns or more): a row is a number of whole vectors, and begins where one may.
 
     What a step stores, the next one loads: of the part of a vector it would have to wait until that is in the cache

@@ -1,7 +1,5 @@
-/* Linear models by stochastic gradient descent: a step for each row, or for each few of them.
- *
- * A step for a single row is two passes over memory and hardly any arithmetic, so that tiles have nothing to hold on to;
- * and of a sparse row only the non-zeros are to be touched.  Hence a loop of its own. */
+/* What a linear model's step is made of: rows, weights with a scale, products, losses, updates.  linear.h says why these are not
+ * the panels and tiles of networks. */
 #ifndef FASTGD_LINEAR_STEP_H
 #define FASTGD_LINEAR_STEP_H
 

@@ -39,11 +39,11 @@ from .arrays cimport (
     lie_as_labels,
     link_block,
     plan_of_loss,
+    replay_of,
     row_link_of,
     scalars_of,
     source_as_it_lies,
     table_for,
-    replay_of,
     update_block,
 )
 from .engine cimport (

@@ -400,6 +400,7 @@ static void forget_history(network *net)
 {
     memset(net->history.taken, 0, (size_t)net->n_inputs * sizeof(uint32_t));
     net->history.steps = net->history.drawn = 0;
+    net->history.square *= net->history.factor * net->history.factor;
     net->history.factor = 1;
 }
 
